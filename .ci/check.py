@@ -1,0 +1,163 @@
+"""Every check of the project in one go: `make test`. With `sync`, bring what is generated up to date instead.
+
+Generated from the notebooks are the package and README.md. The checks regenerate them and fail if that changes
+anything, so that what is committed is always what the notebooks say.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "nbs"
+CHECKS = ROOT / "out" / "check"  # what the checks themselves write
+BIN = Path(sys.executable).parent
+
+
+def call(*words: str | Path, **environment: str) -> None:
+    "Run a program of the virtual environment; end with its status when it fails."
+    inherited = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment}
+    status = subprocess.run([str(word) for word in words], cwd=ROOT, env=inherited, stdin=subprocess.DEVNULL).returncode
+    if status:
+        sys.exit(f"check failed: {shlex.join(str(word) for word in words)} (status {status})")
+
+
+def notebooks(*folders: str) -> list[Path]:
+    "The notebooks of some folders of nbs/, in reading order."
+    return sorted(path for folder in folders for path in (NOTEBOOKS / folder).glob("*.ipynb"))
+
+
+CHAPTERS = ("1_foundations", "2_build", "3_deploy", "4_monitor", "5_project")
+
+
+def generate() -> None:
+    "Export the library, clean the notebooks, write README.md from index.ipynb."
+    call("nbdev_export")
+    call("nbdev_clean")
+    write_readme()
+
+
+def write_readme() -> None:
+    "README.md is index.ipynb as Markdown, without front matter and cell directives."
+    from nbconvert import MarkdownExporter
+
+    text, _ = MarkdownExporter().from_filename(str(NOTEBOOKS / "index.ipynb"))
+    text = re.sub(r"\A\s*---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"\n{3,}", "\n\n", re.sub(r"^#\|.*\n", "", text, flags=re.MULTILINE)).strip()
+    (ROOT / "README.md").write_text(text + "\n", encoding="utf-8")
+
+
+def contents() -> dict[str, bytes]:
+    "All files that generating may touch."
+    paths = [ROOT / "README.md", *(ROOT / "mlops_course").glob("*.py"), *NOTEBOOKS.rglob("*.ipynb")]
+    return {str(path.relative_to(ROOT)): path.read_bytes() for path in paths if ".ipynb_checkpoints" not in path.parts}
+
+
+def check_generated() -> None:
+    "Generating again changes nothing."
+    before = contents()
+    generate()
+    after = contents()
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        sys.exit(f"not up to date with the notebooks: {', '.join(changed)}. Run `make sync` and commit what it changes.")
+
+
+def check_style() -> None:
+    "Lint and format of notebooks and scripts; strict types of the package."
+    call("ruff", "check", "--quiet", NOTEBOOKS, ROOT / ".ci", ROOT / "setup.py")
+    call("ruff", "format", "--quiet", "--check", NOTEBOOKS, ROOT / ".ci", ROOT / "setup.py")
+    call("mypy", "--strict", "--ignore-missing-imports", ROOT / "mlops_course")
+
+
+def check_notebooks() -> None:
+    "Every chapter and evidence notebook that is meant for it runs from a clean kernel."
+    call("nbdev_test", "--n_workers", str(os.cpu_count() or 1), "--timing", MPLBACKEND="Agg")
+
+
+def check_outputs() -> None:
+    "The outputs that are committed are those of the code beside them."
+    copies = CHECKS / "chapters"
+    for path in notebooks(*CHAPTERS):
+        copy_with_counts(path, copies / path.parent.name / path.name)
+    nbval(copies)
+
+
+def check_pipeline() -> None:
+    "The pipeline on two weeks of data, its step notebooks executed again, and every command of the README."
+    out = CHECKS / "out"
+    call("mlops-course", "run", "--small", MLOPS_COURSE_OUT=str(out))
+    copies = CHECKS / "steps"  # as deep below the root as nbs/pipeline, so that relative paths hold
+    for path in (out / "runs" / "latest").glob("*/*.ipynb"):
+        copy_with_counts(path, copies / path.name)
+    nbval(copies, MLOPS_COURSE_OUT=str(out))
+    for command in readme_commands():
+        print("$", command, flush=True)
+        call(*tested(command), MLOPS_COURSE_OUT=str(out))
+
+
+def readme_commands() -> list[str]:
+    "The commands that the README shows, without their comments."
+    blocks = re.findall(r"^```(?:bash|sh)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith(("make ", "mlops-course "))]
+
+
+def tested(command: str) -> list[str]:
+    "A command as it is tested: make only says what it would do, and runs use two weeks of data."
+    words = shlex.split(command.removeprefix(".venv/bin/"))
+    if words[0] == "make":
+        return ["make", "--dry-run", *words[1:]]
+    return [*words, "--small"] if words[1] in ("run", "sweep") else words
+
+
+def copy_with_counts(source: Path, target: Path) -> None:
+    "Copy a notebook and number its code cells: nbval takes a cell without a number for one that never ran."
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code, start=1):
+        cell["execution_count"] = number
+        for output in cell["outputs"]:
+            if output["output_type"] == "execute_result":
+                output["execution_count"] = number
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def nbval(folder: Path, **environment: str) -> None:
+    "Run the notebooks of a folder again, and compare every output with the one that is stored."
+    options = ["--quiet", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "600"]
+    call("pytest", *options, "-n", str(os.cpu_count() or 1), "--dist", "loadfile", folder, **environment)
+
+
+ALL: dict[str, Callable[[], None]] = {
+    "generated files": check_generated,
+    "style and types": check_style,
+    "notebooks": check_notebooks,
+    "stored outputs": check_outputs,
+    "pipeline and README": check_pipeline,
+}
+
+
+def main() -> None:
+    "Run all checks in order, each with its time; or only generate."
+    if sys.argv[1:] == ["sync"]:
+        return generate()
+    shutil.rmtree(CHECKS, ignore_errors=True)
+    for name, check in ALL.items():
+        began = time.monotonic()
+        print(f"== {name}", flush=True)
+        check()
+        print(f"== {name}: {time.monotonic() - began:.0f} s", flush=True)
+    print("All checks passed.")
+
+
+if __name__ == "__main__":
+    main()
