@@ -42,7 +42,9 @@ def to_onnx(
     inputs = [("features", FloatTensorType([None, len(model.encoder.names)]))]
     options = {id(model.estimator): {"zipmap": False}}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Field onnx.AttributeProto.ints", DeprecationWarning)  # an error from protobuf 7 on: hence the pin
+        warnings.filterwarnings(
+            "ignore", "Field onnx.AttributeProto.ints", DeprecationWarning
+        )  # an error from protobuf 7 on: hence the pin
         graph = convert_sklearn(model.estimator, name="model", initial_types=inputs, target_opset=OPSET, options=options)
     graph.producer_name = graph.producer_version = graph.domain = graph.doc_string = graph.graph.doc_string = ""
     del graph.metadata_props[:]
@@ -68,9 +70,17 @@ class Scorer:
             width = self._session.get_inputs()[0].shape[1]
             outputs = [output.name for output in self._session.get_outputs()]
         except Exception as error:
-            raise BadInput(f"model.onnx of {len(onnx):,} bytes ({str(error).splitlines()[0]})", "an ONNX graph that to_onnx wrote", "Run the package step again.") from error
+            raise BadInput(
+                f"model.onnx of {len(onnx):,} bytes ({str(error).splitlines()[0]})",
+                "an ONNX graph that to_onnx wrote",
+                "Run the package step again.",
+            ) from error
         if width != len(encoder.names) or "probabilities" not in outputs:
-            raise BadInput(f"an ONNX graph with {width} inputs and outputs {outputs}", f"{len(encoder.names)} inputs and an output 'probabilities'", "Take graph and encoder from one model.")
+            raise BadInput(
+                f"an ONNX graph with {width} inputs and outputs {outputs}",
+                f"{len(encoder.names)} inputs and an output 'probabilities'",
+                "Take graph and encoder from one model.",
+            )
         self._encoder = encoder
 
     def predict(
@@ -117,7 +127,7 @@ def number_shares(
     counts = np.bincount(np.searchsorted(np.asarray(edges, dtype=np.float64), present, side="left"), minlength=len(edges) + 1)
     return [float(count / rows) for count in counts], float((len(numbers) - len(present)) / rows)
 
-
+# %% ../nbs/3_deploy/13_packaging.ipynb #cac2e949
 def category_shares(
     values: "pd.Series[Any]",  # texts, None or NaN where missing
 ) -> tuple[dict[str, float], float]:  # share of all rows by value, in order of value, and the share missing
@@ -126,7 +136,7 @@ def category_shares(
     counts = values.dropna().astype(str).value_counts()
     return {value: float(counts[value] / rows) for value in sorted(counts.index)}, float(values.isna().sum() / rows)
 
-# %% ../nbs/3_deploy/13_packaging.ipynb #cac2e949
+# %% ../nbs/3_deploy/13_packaging.ipynb #dc2449d3
 SCORE_EDGES = tuple(round(0.05 * step, 2) for step in range(1, 20))  # twenty equal bins from 0 to 1
 
 
@@ -142,10 +152,14 @@ def reference_profile(
         "label_share": _mean(examples["label"].to_numpy(dtype=np.float64)),
         "score": {"edges": list(SCORE_EDGES), "shares": score_shares, "mean": _mean(probability)},
         "numbers": {f.name: _number_profile(examples[f.name]) for f in features if f.dtype == "number"},
-        "categories": {f.name: dict(zip(("shares", "missing"), category_shares(examples[f.name]), strict=True)) for f in features if f.dtype == "category"},
+        "categories": {
+            f.name: dict(zip(("shares", "missing"), category_shares(examples[f.name]), strict=True))
+            for f in features
+            if f.dtype == "category"
+        },
     }
 
-
+# %% ../nbs/3_deploy/13_packaging.ipynb #7625f762
 def _number_profile(column: "pd.Series[Any]") -> dict[str, Any]:
     "Edges at every twentieth of the values, and the shares between them."
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -174,18 +188,57 @@ def model_card(
     "A model card after Mitchell et al. (2019): what it is for, how good it is and for whom, and what to beware of."
     sections = {
         "Model details": _details(task, facts),
-        "Intended use": [f"- **Question**: {task.question}", f"- **Decision**: {task.decision}", f"- **Moment**: {task.prediction_time}", "- **Out of scope**: any other question, place or moment; any use in which nobody can overrule the answer."],
+        "Intended use": [
+            f"- **Question**: {task.question}",
+            f"- **Decision**: {task.decision}",
+            f"- **Moment**: {task.prediction_time}",
+            "- **Out of scope**: any other question, place or moment; any use in which nobody can overrule the answer.",
+        ],
         "Factors": [f"- Judged separately by the values of: {', '.join(task.slices) or 'nothing'}.", *_groups(task)],
         "Metrics": _metrics(verdicts, measurements),
         "Evaluation data": _facts(facts, "valid") or ["- Rows after the training period; no row of it was trained on."],
-        "Training data": [f"- **Source**: {task.source}", f"- **Licence**: {task.licence}", f"- **Label**: {task.label}", f"- **Known**: {task.label_known}", *_facts(facts, "data", "train", "rows")],
-        "Ethical considerations": _sentences(facts, "ethics", "No statement was made. Before use, ask whether any input stands for a protected trait, and who bears the cost of each kind of error."),
-        "Caveats and recommendations": [*(f"- {verdict}." for verdict in verdicts.failures), *_sentences(facts, "caveats", "The world that the model learned from may change: compare incoming data with the reference profile, and outcomes with the probabilities announced.")],
+        "Training data": [
+            f"- **Source**: {task.source}",
+            f"- **Licence**: {task.licence}",
+            f"- **Label**: {task.label}",
+            f"- **Known**: {task.label_known}",
+            *_facts(facts, "data", "train", "rows"),
+        ],
+        "Ethical considerations": _sentences(
+            facts,
+            "ethics",
+            "No statement was made. Before use, ask whether any input stands for a protected trait, and who bears the cost of each kind of error.",
+        ),
+        "Caveats and recommendations": [
+            *(f"- {verdict}." for verdict in verdicts.failures),
+            *_sentences(
+                facts,
+                "caveats",
+                "The world that the model learned from may change: compare incoming data with the reference profile, and outcomes with the probabilities announced.",
+            ),
+        ],
     }
     body = "\n\n".join(f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items())
     return f"# Model card: {task.name}\n\n{body}\n"
 
 # %% ../nbs/3_deploy/13_packaging.ipynb #78bd0bca
+def _metrics(verdicts: Verdicts, measurements: Iterable[Measurement]) -> list[str]:
+    "The verdicts, then every measurement with its interval and the rows it rests on."
+    lines = [
+        "What was asked:",
+        "",
+        *(f"- {verdict} (why: {verdict.requirement.why})" for verdict in verdicts),
+        "",
+        "What was measured:",
+        "",
+    ]
+    lines += ["| metric | on | value | 95 % interval | rows |", "|---|---|---|---|---|"]
+    for m in sorted(measurements, key=lambda m: (m.slice != "all", m.slice, m.metric)):
+        interval = "" if m.low is None or m.high is None else f"{m.low:.4g} … {m.high:.4g}"
+        lines.append(f"| {m.metric} | {m.slice} | {m.value:.4g} | {interval} | {'' if m.rows is None else f'{m.rows:,}'} |")
+    return lines
+
+# %% ../nbs/3_deploy/13_packaging.ipynb #8f8a3352
 def _line(name: str, value: Any) -> str:
     "One fact as a line of a list; what has parts is written as name = value pairs."
     if isinstance(value, Mapping):
@@ -201,7 +254,11 @@ def _details(task: Task, facts: Mapping[str, Any]) -> list[str]:
     "What kind of model this is, made of what."
     told_elsewhere = ("ethics", "caveats", "lead_hours", *(name for name in facts if name.startswith(("data", "train", "rows", "valid"))))
     lead = f"{facts.get('lead_hours', task.lead_hours):g} hours"
-    return [f"- **Task**: {task.name}", f"- **Lead**: {lead}", *(_line(name, facts[name]) for name in sorted(facts) if name not in told_elsewhere)]
+    return [
+        f"- **Task**: {task.name}",
+        f"- **Lead**: {lead}",
+        *(_line(name, facts[name]) for name in sorted(facts) if name not in told_elsewhere),
+    ]
 
 
 def _groups(task: Task) -> list[str]:
@@ -219,20 +276,10 @@ def _sentences(facts: Mapping[str, Any], name: str, otherwise: str) -> list[str]
     "The sentences of a fact as a list, or one in their place."
     return [f"- {sentence}" for sentence in facts.get(name) or [otherwise]]
 
-
-def _metrics(verdicts: Verdicts, measurements: Iterable[Measurement]) -> list[str]:
-    "The verdicts, then every measurement with its interval and the rows it rests on."
-    lines = ["What was asked:", "", *(f"- {verdict}. {verdict.requirement.why}" for verdict in verdicts), "", "What was measured:", ""]
-    lines += ["| metric | on | value | 95 % interval | rows |", "|---|---|---|---|---|"]
-    for m in sorted(measurements, key=lambda m: (m.slice != "all", m.slice, m.metric)):
-        interval = "" if m.low is None or m.high is None else f"{m.low:.4f} … {m.high:.4f}"
-        lines.append(f"| {m.metric} | {m.slice} | {m.value:.4f} | {interval} | {'' if m.rows is None else f'{m.rows:,}'} |")
-    return lines
-
 # %% ../nbs/3_deploy/13_packaging.ipynb #3958c797
 CONTENT = ("card.md", "encoder.json", "facts.json", "model.onnx", "profile.json", "signature.json", "verdicts.json")
 MANIFEST = "manifest.json"
-LARGEST = 256 * 2**20  # bytes; a file that claims more is refused before it is read
+LARGEST = 64 * 2**20  # bytes; a file that claims more is refused before it is read
 
 
 def _signature(task: Task, encoder: Encoder, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,8 +289,13 @@ def _signature(task: Task, encoder: Encoder, facts: Mapping[str, Any]) -> dict[s
         "task": task.name,
         "question": task.question,
         "lead_hours": float(facts.get("lead_hours", task.lead_hours)),
-        "features": [{"name": f.name, "dtype": f.dtype, "unit": f.unit, "monotone": f.monotone, "group": f.group, "meaning": f.meaning} for f in (declared[name] for name in encoder.names)],
-        "request": [{"name": f.name, "dtype": f.dtype, "meaning": f.meaning, "example": f.example, "required": f.required} for f in task.request],
+        "features": [
+            {"name": f.name, "dtype": f.dtype, "unit": f.unit, "monotone": f.monotone, "group": f.group, "meaning": f.meaning}
+            for f in (declared[name] for name in encoder.names)
+        ],
+        "request": [
+            {"name": f.name, "dtype": f.dtype, "meaning": f.meaning, "example": f.example, "required": f.required} for f in task.request
+        ],
         "output": {"name": "probability", "dtype": "number", "minimum": 0, "maximum": 1, "meaning": task.label},
     }
 
@@ -322,7 +374,11 @@ def write_bundle(
             "facts.json": to_json(dict(facts)).encode(),
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"something that cannot be packed ({error})", "declared features, and plain finite data", "Look for NaN, a path or a date in the facts and the profile.") from error
+        raise BadInput(
+            f"something that cannot be packed ({error})",
+            "declared features, and plain finite data",
+            "Look for NaN, a path or a date in the facts and the profile.",
+        ) from error
     files[MANIFEST] = to_json({name: _entry(content) for name, content in files.items()}).encode()
     with write_folder(folder) as temporary:
         for name, content in files.items():
@@ -337,7 +393,7 @@ def open_bundle(
     digest: str | None = None,  # the digest it must have, from where it was registered
 ) -> Bundle:
     "Read a bundle and trust nothing in it before its hash was checked."
-    files = _read_folder(path) if path.is_dir() else _read_zip(path)
+    files = _read(path)
     manifest = _json(path, files, MANIFEST)
     if not isinstance(manifest, dict) or sorted(manifest) != list(CONTENT):
         _refuse(path, MANIFEST, "does not list the files of a bundle", ", ".join(CONTENT))
@@ -349,7 +405,7 @@ def open_bundle(
         _refuse(path, MANIFEST, f"has digest {found[:16]}…", f"the registered digest {digest[:16]}…")
     return _assemble(path, files, found)
 
-
+# %% ../nbs/3_deploy/13_packaging.ipynb #2327301e
 def _entry(content: bytes) -> dict[str, str | int]:
     "What the manifest says about a file."
     return {"sha256": hash_bytes(content), "bytes": len(content)}
@@ -359,9 +415,20 @@ def _refuse(path: Path, name: str, received: str, valid: str) -> NoReturn:
     "Say which file of which bundle is wrong."
     raise BadInput(f"bundle {path.name}: {name} {received}", valid, "Do not use it; get the bundle again from where it was registered.")
 
-# %% ../nbs/3_deploy/13_packaging.ipynb #2327301e
+# %% ../nbs/3_deploy/13_packaging.ipynb #f832da2c
+def _read(path: Path) -> dict[str, bytes]:
+    "The files of a folder or a zip by name, when they are exactly those of a bundle."
+    do = "Give the path of a folder that holds manifest.json, or of a zip that was made from one."
+    if not path.exists():
+        raise BadInput(f"bundle {path.name} (nothing is there)", "a bundle's folder or a zip of it", do)
+    try:
+        return _read_folder(path) if path.is_dir() else _read_zip(path)
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise BadInput(f"bundle {path.name} ({error})", "a bundle's folder or a zip of it", do) from error
+
+
 def _read_folder(path: Path) -> dict[str, bytes]:
-    "The files of a folder by name, when they are exactly those of a bundle."
+    "The files of a folder."
     entries = {entry.name: entry for entry in path.iterdir()}
     _check_names(path, list(entries))
     for name, entry in entries.items():
@@ -372,22 +439,21 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
-    "The files of a zip by name, when they are exactly those of a bundle; nothing is unpacked to the disk."
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_names(path, archive.namelist())
-            for entry in archive.infolist():
-                _check_size(path, entry.filename, entry.file_size)
-            return {name: archive.read(name) for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
-        raise BadInput(f"bundle {path.name} ({error})", "a bundle's folder or a zip of it", "Give the path of a folder that holds manifest.json, or of a zip that was made from one.") from error
+    "The files of a zip; nothing is unpacked to the disk."
+    with zipfile.ZipFile(path) as archive:
+        _check_names(path, archive.namelist())
+        for entry in archive.infolist():
+            _check_size(path, entry.filename, entry.file_size)
+        return {name: archive.read(name) for name in archive.namelist()}
 
-
+# %% ../nbs/3_deploy/13_packaging.ipynb #71927ca2
 def _check_names(path: Path, names: Sequence[str]) -> None:
     "Exactly the known names, each once: that leaves no room for `../` or for a stowaway."
     for name in names:
-        if name not in (*CONTENT, MANIFEST) or names.count(name) > 1:
-            _refuse(path, name, "does not belong in a bundle", f"each once: {', '.join((*CONTENT, MANIFEST))}")
+        if name not in (*CONTENT, MANIFEST):
+            _refuse(path, name, "does not belong in a bundle", f"only {', '.join((*CONTENT, MANIFEST))}")
+        if names.count(name) > 1:
+            _refuse(path, name, "is there more than once", "every file once")
     for name in (*CONTENT, MANIFEST):
         if name not in names:
             _refuse(path, name, "is missing", "every file of a bundle")
@@ -398,15 +464,19 @@ def _check_size(path: Path, name: str, size: int) -> None:
     if size > LARGEST:
         _refuse(path, name, f"claims {size:,} bytes", f"at most {LARGEST:,}")
 
-# %% ../nbs/3_deploy/13_packaging.ipynb #f832da2c
+# %% ../nbs/3_deploy/13_packaging.ipynb #91cfa583
 def _json(path: Path, files: Mapping[str, bytes], name: str) -> Any:
     "A file's content as plain data."
     try:
         return json.loads(files[name].decode(), parse_constant=lambda constant: _refuse(path, name, f"holds {constant}", "finite numbers"))
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"bundle {path.name}: {name} cannot be read ({error})", "JSON in UTF-8", "Do not use it; get the bundle again from where it was registered.") from error
+        raise BadInput(
+            f"bundle {path.name}: {name} cannot be read ({error})",
+            "JSON in UTF-8",
+            "Do not use it; get the bundle again from where it was registered.",
+        ) from error
 
-
+# %% ../nbs/3_deploy/13_packaging.ipynb #94bbc499
 def _assemble(path: Path, files: dict[str, bytes], digest: str) -> Bundle:
     "The bundle made of files whose hashes were checked; their shapes must fit each other."
     plain = {name: _json(path, files, name) for name in CONTENT if name.endswith(".json")}
@@ -420,7 +490,11 @@ def _assemble(path: Path, files: dict[str, bytes], digest: str) -> Bundle:
         name = "card.md"
         card = files[name].decode()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"bundle {path.name}: {name} ({error})", "what write_bundle writes", "Do not use it; get the bundle again from where it was registered.") from error
+        raise BadInput(
+            f"bundle {path.name}: {name} ({error})",
+            "what write_bundle writes",
+            "Do not use it; get the bundle again from where it was registered.",
+        ) from error
     profile, verdicts, facts = plain["profile.json"], plain["verdicts.json"], plain["facts.json"]
     return Bundle(files, digest, signature, encoder, profile, verdicts, facts, card, task_name, lead_hours, path)
 

@@ -35,7 +35,11 @@ def write_table(
     try:
         table = pa.Table.from_pandas(bare, preserve_index=False).combine_chunks()
     except (pa.ArrowException, ValueError) as error:
-        raise BadInput(f"a table for {path.name} that Parquet cannot hold ({'; '.join(map(str, error.args))})", "one type per column and one column per name", "Convert the column named there first.") from error
+        raise BadInput(
+            f"a table for {path.name} that Parquet cannot hold ({'; '.join(map(str, error.args))})",
+            "one type per column and one column per name",
+            "Convert the column named there first.",
+        ) from error
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", row_group_size=_ROWS_PER_GROUP)
     content = buffer.getvalue().to_pybytes()
@@ -54,7 +58,9 @@ def read_table(
         with pq.ParquetFile(path) as file:
             unknown = sorted(set(columns or []) - set(file.schema_arrow.names))
             if unknown:
-                raise BadInput(f"{path.name} has no column {', '.join(unknown)}", f"one of {', '.join(file.schema_arrow.names)}", "Correct the name.")
+                raise BadInput(
+                    f"{path.name} has no column {', '.join(unknown)}", f"one of {', '.join(file.schema_arrow.names)}", "Correct the name."
+                )
             frame: pd.DataFrame = file.read(columns=columns).to_pandas()
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path} cannot be read ({error})", "a whole Parquet file", "Delete it and run the step that writes it.") from error
@@ -129,7 +135,11 @@ def write_snapshot(
     "Freeze some tables: a folder of Parquet files and a manifest."
     improper = [name for name in tables if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]
     if improper or not tables:
-        raise BadInput(f"table names {improper}" if improper else "no table", "at least one table, named in small letters, digits and underscores", "Rename it.")
+        raise BadInput(
+            f"table names {improper}" if improper else "no table",
+            "at least one table, named in small letters, digits and underscores",
+            "Rename it.",
+        )
     with write_folder(folder) as new:
         records = {name: _write_record(tables[name], new / f"{name}.parquet") for name in sorted(tables)}
         snapshot = Snapshot(folder, source, licence, records)
@@ -152,7 +162,11 @@ def open_snapshot(
     if snapshot.digest != digest:
         changed.append("manifest.json")
     if changed:
-        raise BadInput(f"snapshot {folder}: changed or missing since it was written: {', '.join(changed)}", "the bytes named in its manifest", "Restore the files, or write the snapshot again from its source.")
+        raise BadInput(
+            f"snapshot {folder}: changed or missing since it was written: {', '.join(changed)}",
+            "the bytes named in its manifest",
+            "Restore the files, or write the snapshot again from its source.",
+        )
     return snapshot
 
 
@@ -163,25 +177,41 @@ def _read_manifest(folder: Path) -> tuple[Snapshot, str]:
         records = {name: TableRecord(**record) for name, record in manifest["tables"].items()}
         return Snapshot(folder, manifest["source"], manifest["licence"], records), manifest["digest"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{folder} is not a snapshot ({type(error).__name__}: {error})", "a folder with the manifest.json that write_snapshot made", "Check the path, or write the snapshot again.") from error
+        cause = "it has no manifest.json" if isinstance(error, FileNotFoundError) else f"its manifest.json cannot be used: {error!r}"
+        raise BadInput(
+            f"{folder} is not a snapshot ({cause})",
+            "a folder with the manifest.json that write_snapshot made",
+            "Check the path, or write the snapshot again.",
+        ) from error
 
 # %% ../nbs/2_build/04_data.ipynb #7a0a4240
 def _describe_column(name: str, values: "pd.Series[Any]", declared: Column | None) -> str:
     "One column as a row of a Markdown table."
     missing = int(values.isna().sum())
-    share = f"{missing:,} ({missing / max(len(values), 1):.1%})" if missing else "none"
+    share = f"{missing:,} ({missing / len(values):.2%})" if missing else "none"
     meaning, unit = (declared.meaning, declared.unit) if declared else ("not declared", "")
     return f"| {name} | {values.dtype} | {meaning} | {unit} | {share} |"
+
+# %% ../nbs/2_build/04_data.ipynb #f2b6d943
+def _sentence(text: str) -> str:
+    "A text with a capital at its beginning and a stop at its end."
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 # %% ../nbs/2_build/04_data.ipynb #f7d09161
 def _describe_table(task: Task, name: str, frame: pd.DataFrame) -> str:
     "One table's part of the section on composition."
     declared = next((table for table in task.tables if table.name == name), None)
     known = {column.name: column for column in declared.columns} if declared else {}
-    meaning = declared.meaning if declared else "Not declared in the task."
+    meaning = declared.meaning if declared else "not declared by the task"
+    key = f" A row is named by {', '.join(declared.key)}." if declared else ""
+    times = [
+        f" {column} runs from {values.min()} to {values.max()}."
+        for column, values in frame.items()
+        if pd.api.types.is_datetime64_any_dtype(values)
+    ]
     lines = [_describe_column(str(column), frame[column], known.get(str(column))) for column in frame.columns]
     head = "| column | dtype | meaning | unit | missing |\n|---|---|---|---|---|\n"
-    return f"### {name}\n\n{meaning} {len(frame):,} rows.\n\n{head}" + "\n".join(lines)
+    return f"### {name}\n\nOne row: {_sentence(meaning)} {len(frame):,} rows.{key}{''.join(times)}\n\n{head}" + "\n".join(lines)
 
 # %% ../nbs/2_build/04_data.ipynb #f132c680
 def datasheet(
@@ -190,12 +220,12 @@ def datasheet(
 ) -> str:  # Markdown
     "A datasheet for a snapshot, in the seven sections of Gebru et al. (2021)."
     sections = {
-        "Motivation": f"Collected to answer: {task.question}\n\nThe answer serves this decision: {task.decision}",
+        "Motivation": f"Kept here to answer: {_sentence(task.question)} The decision it serves: {_sentence(task.decision)} Why the source collected it is not recorded here.",
         "Composition": "\n\n".join(_describe_table(task, name, frame) for name, frame in snapshot.read_all().items()),
-        "Collection process": f"Source: {snapshot.source}. How the source itself measured or sampled is not recorded here.",
-        "Preprocessing, cleaning, labelling": f"None in this snapshot: the tables are as received. Label: {task.label} It becomes known: {task.label_known}",
-        "Uses": f"Predictions are made {task.prediction_time}. Other uses have not been examined.",
-        "Distribution": f"Licence: {snapshot.licence}. Identified by the digest `{snapshot.digest}`.",
+        "Collection process": f"Source: {_sentence(snapshot.source)} How the source itself measured or sampled is not recorded here.",
+        "Preprocessing, cleaning, labelling": f"What was done before the snapshot was written is not recorded in it. The label: {_sentence(task.label)} It becomes known: {_sentence(task.label_known)}",
+        "Uses": f"Predictions, made at this time: {_sentence(task.prediction_time)} Other uses have not been examined.",
+        "Distribution": f"Licence: {_sentence(snapshot.licence)} Identified by the digest `{snapshot.digest}`.",
         "Maintenance": "A change of the source becomes a new snapshot with a new digest; this one is never edited. Who maintains the source is not recorded here.",
     }
     return f"# Datasheet: {task.name}\n\n" + "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items()) + "\n"

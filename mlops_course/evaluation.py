@@ -33,7 +33,11 @@ def _checked(label: Any, probability: Any) -> tuple[np.ndarray, np.ndarray]:
         raise BadInput("a label other than 0 and 1", "0 or 1 in each row", "Leave out rows whose label is not known yet.")
     outside = int((~((said >= 0) & (said <= 1))).sum())
     if outside:
-        raise BadInput(f"{outside} probabilities missing or outside of [0, 1]", "a number from 0 to 1 in each row", "Pass probabilities, not classes or margins.")
+        raise BadInput(
+            f"{outside} probabilities missing or outside of [0, 1]",
+            "a number from 0 to 1 in each row",
+            "Pass probabilities, not classes or margins.",
+        )
     return truth, said
 
 # %% ../nbs/2_build/08_evaluation.ipynb #4a2eb300
@@ -94,7 +98,14 @@ class _Scorer:
         reference = rate if self.base_rate is None else self.base_rate
         of_rate = rate * (1 - reference) ** 2 + (1 - rate) * reference**2
         skill = 1 - brier / of_rate if of_rate > 0 else float("nan")
-        return {"auc": auc, "pr_auc": pr_auc, "brier": float(brier), "brier_skill": float(skill), "log_loss": float(log_loss), "ece": float(np.abs(gaps).sum())}
+        return {
+            "auc": auc,
+            "pr_auc": pr_auc,
+            "brier": float(brier),
+            "brier_skill": float(skill),
+            "log_loss": float(log_loss),
+            "ece": float(np.abs(gaps).sum()),
+        }
 
 # %% ../nbs/2_build/08_evaluation.ipynb #7cef73e0
 def scores(
@@ -106,12 +117,16 @@ def scores(
     truth, said = _checked(label, probability)
     return _Scorer(truth, said, np.zeros(len(truth), dtype=int), base_rate).scores(np.ones(1))
 
-# %% ../nbs/2_build/08_evaluation.ipynb #2c233b36
+# %% ../nbs/2_build/08_evaluation.ipynb #110d7490
 def _blocks(day: Any, rows: int) -> np.ndarray:
     "The block of each row, 0 to number of days − 1, independent of the rows' order."
     codes, _ = pd.factorize(np.asarray(day), sort=True)
     if len(codes) != rows or (codes < 0).any():
-        raise BadInput(f"{len(codes)} days, {int((codes < 0).sum())} of them missing, for {rows} rows", "a day in each row", "Pass the day of the same rows.")
+        raise BadInput(
+            f"{len(codes)} days, {int((codes < 0).sum())} of them missing, for {rows} rows",
+            "a day in each row",
+            "Pass the day of the same rows.",
+        )
     return np.asarray(codes)
 
 
@@ -121,12 +136,19 @@ def _draws(days: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     for _ in range(resamples if days > 1 else 0):  # one day says nothing about another
         yield np.bincount(generator.integers(days, size=days), minlength=days).astype(float)
 
-
+# %% ../nbs/2_build/08_evaluation.ipynb #21b914db
 def _interval(values: Any) -> tuple[float | None, float | None]:
     "The middle 95 % of values, or nothing when none is a number."
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     return (float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975))) if len(known) else (None, None)
+
+
+def _mean_interval(values: np.ndarray, blocks: np.ndarray, resamples: int = 1000, seed: int = 0) -> tuple[float | None, float | None]:
+    "Day-block 95 % interval of a mean over rows; nothing with fewer than two days."
+    _, blocks = np.unique(blocks, return_inverse=True)
+    total, rows = np.bincount(blocks, weights=values), np.bincount(blocks)
+    return _interval([(counts * total).sum() / (counts * rows).sum() for counts in _draws(len(rows), resamples, seed)])
 
 # %% ../nbs/2_build/08_evaluation.ipynb #aabfe48a
 def measure(
@@ -145,19 +167,12 @@ def measure(
     found = scorer.scores(np.ones(days))
     return [Measurement(name, value, "all", *_interval([d[name] for d in drawn]), rows=len(truth)) for name, value in found.items()]
 
-# %% ../nbs/2_build/08_evaluation.ipynb #10d1abbb
+# %% ../nbs/2_build/08_evaluation.ipynb #5d95cd7d
 def _wilson(share: float, rows: int) -> tuple[float, float]:
     "Wilson's 95 % interval of a share observed in independent rows."
     z = 1.959963984540054  # the normal distribution's 97.5 % point
     centre, spread = share + z**2 / (2 * rows), z * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
     return float((centre - spread) / (1 + z**2 / rows)), float((centre + spread) / (1 + z**2 / rows))
-
-
-def _mean_interval(values: np.ndarray, blocks: np.ndarray, resamples: int = 1000, seed: int = 0) -> tuple[float | None, float | None]:
-    "Day-block 95 % interval of a mean over rows; nothing with fewer than two days."
-    _, blocks = np.unique(blocks, return_inverse=True)
-    total, rows = np.bincount(blocks, weights=values), np.bincount(blocks)
-    return _interval([(counts * total).sum() / (counts * rows).sum() for counts in _draws(len(rows), resamples, seed)])
 
 # %% ../nbs/2_build/08_evaluation.ipynb #ca212179
 def reliability(
@@ -170,12 +185,14 @@ def reliability(
     truth, said = _checked(label, probability)
     group = _bins(said, bins)
     blocks = None if day is None else _blocks(day, len(truth))
-    lines = []
+    lines: list[dict[str, Any]] = []
     for index in np.unique(group):
         chosen = group == index
         rows, observed = int(chosen.sum()), float(truth[chosen].mean())
         low, high = _wilson(observed, rows) if blocks is None else _mean_interval(truth[chosen], blocks[chosen])
-        lines.append({"bin": len(lines) + 1, "rows": rows, "predicted": float(said[chosen].mean()), "observed": observed, "low": low, "high": high})
+        lines.append(
+            {"bin": len(lines) + 1, "rows": rows, "predicted": float(said[chosen].mean()), "observed": observed, "low": low, "high": high}
+        )
     return pd.DataFrame(lines).astype({"low": float, "high": float})
 
 # %% ../nbs/2_build/08_evaluation.ipynb #18ae22c5
@@ -218,15 +235,20 @@ def slice_scores(
     truth, said = _checked(examples["label"], probability)
     absent = [column for column in slices if column not in examples]
     if absent:
-        raise BadInput(f"slice columns {absent}", f"columns of the examples: {', '.join(map(str, examples.columns))}", "Correct the task's slices.")
-    blocks, lines = _blocks(examples["day"], len(truth)), []
+        raise BadInput(
+            f"slice columns {absent}", f"columns of the examples: {', '.join(map(str, examples.columns))}", "Correct the task's slices."
+        )
+    blocks = _blocks(examples["day"], len(truth))
+    lines: list[dict[str, Any]] = []
     for column in slices:
         for value, chosen in examples.groupby(column, dropna=False, observed=True).indices.items():
             found, gap = scores(truth[chosen], said[chosen]), said[chosen] - truth[chosen]
             low, high = _mean_interval(gap, blocks[chosen])
             lines.append({"slice": _slice_name(column, value), "rows": len(chosen), "auc": found["auc"], "brier": found["brier"],
                           "bias": float(gap.mean()), "low": low, "high": high, "judged": len(chosen) >= minimum_rows})  # fmt: skip
-    return pd.DataFrame(lines, columns=["slice", "rows", "auc", "brier", "bias", "low", "high", "judged"]).astype({"low": float, "high": float})
+    return pd.DataFrame(lines, columns=["slice", "rows", "auc", "brier", "bias", "low", "high", "judged"]).astype(
+        {"low": float, "high": float}
+    )
 
 # %% ../nbs/2_build/08_evaluation.ipynb #c0c569fa
 def slice_measurements(
@@ -241,7 +263,10 @@ def slice_measurements(
     found = []
     for row in judged.to_dict("records"):
         low, high = _interval([row["low"]])[0], _interval([row["high"]])[0]
-        found += [Measurement("auc", row["auc"], row["slice"], rows=row["rows"]), Measurement("bias", row["bias"], row["slice"], low, high, row["rows"])]
+        found += [
+            Measurement("auc", row["auc"], row["slice"], rows=row["rows"]),
+            Measurement("bias", row["bias"], row["slice"], low, high, row["rows"]),
+        ]
     worst = float(judged["bias"].abs().max()) if len(judged) else float("nan")
     return [*found, Measurement("worst_slice_bias", worst, rows=len(examples))]
 
@@ -253,9 +278,10 @@ TOLERANCE = 1e-6  # the rounding of 32-bit numbers is not a change of mind
 def _wrong_way(predict: Predict, rows: pd.DataFrame, feature: Feature, values: np.ndarray) -> dict[str, Any]:
     "How many of `rows` answer in the wrong direction when `feature` is raised through `values`."
     line = {"feature": feature.name, "direction": feature.monotone, "values": len(values), "rows": 0, "violations": 0, "largest": 0.0}
-    if len(values) < 2:
+    if len(values) < 2:  # a feature that never varied cannot be moved within its observed range
         return line
-    answers = [np.asarray(predict(rows.assign(**{feature.name: np.full(len(rows), value)})), dtype=float) for value in values]
+    moved = pd.concat([rows] * len(values)).assign(**{feature.name: np.repeat(values, len(rows))})
+    answers = np.asarray(predict(moved), dtype=float).reshape(len(values), len(rows))
     worst = (np.diff(answers, axis=0) * feature.monotone).min(axis=0)
     violations = ~(worst >= -TOLERANCE)  # written so that a missing answer counts as one
     return {**line, "rows": len(rows), "violations": int(violations.sum()), "largest": float(max(-worst.min(), 0.0))}
@@ -275,7 +301,8 @@ def monotone_violations(
     for feature in features:
         if feature.monotone:
             known = np.unique(examples[feature.name].dropna().to_numpy())
-            lines.append(_wrong_way(predict, rows, feature, known[np.unique(np.linspace(0, len(known) - 1, steps + 1).astype(int))] if len(known) else known))
+            chosen = np.unique(np.linspace(0, max(len(known) - 1, 0), steps + 1).astype(int))
+            lines.append(_wrong_way(predict, rows, feature, known[chosen[: len(known)]]))
     return pd.DataFrame(lines, columns=["feature", "direction", "values", "rows", "violations", "largest"])
 
 # %% ../nbs/2_build/08_evaluation.ipynb #c31e16ec
@@ -300,15 +327,15 @@ def _harmless(rows: pd.DataFrame, features: Sequence[Feature]) -> Iterator[tuple
     yield "columns that are not features changed", rows.assign(**{str(column): _other(rows[column]) for column in others})
     yield "columns that are not features left out", rows[names]
     yield "a column more", rows.assign(something_else=1.0)
-    yield "categories as plain text", rows.astype({name: object for name in categories})
-    yield "categories as pandas Categorical", rows.astype({name: "category" for name in categories})
+    yield "categories as plain text", rows.astype(dict.fromkeys(categories, object))
+    yield "categories as pandas Categorical", rows.astype(dict.fromkeys(categories, "category"))
 
 # %% ../nbs/2_build/08_evaluation.ipynb #db9f9a99
 def _answers(predict: Predict, rows: pd.DataFrame) -> "tuple[pd.Series[float], str]":
     "Predictions by row name; a model that cannot answer says NaN, and why."
     try:
         return pd.Series(np.asarray(predict(rows), dtype=float), index=rows.index), ""
-    except Exception as error:  # whatever it is, it happened on rows that mean the same: a finding, not a crash
+    except Exception as error:
         return pd.Series(np.nan, index=rows.index), f"{type(error).__name__}: {error}"
 
 
@@ -332,12 +359,12 @@ def invariance_violations(
         lines.append({"change": name, "rows": len(answers), "violations": int((~(moved <= TOLERANCE)).sum()), "error": error})
     return pd.DataFrame(lines)
 
-# %% ../nbs/2_build/08_evaluation.ipynb #dbf6c866
+# %% ../nbs/2_build/08_evaluation.ipynb #4c5d9861
 def behaviour_measurements(
     predict: Predict,  # the model as a function
     examples: pd.DataFrame,  # rows with features and other columns
     features: Sequence[Feature],  # the model's inputs
-    sample: int = 2000,  # how many rows to try a test
+    sample: int = 1000,  # how many rows to try a test
     seed: int = 0,  # of the choice of rows
 ) -> list[Measurement]:  # monotone_violations and invariance_violations: rows, over all tests; NaN when nothing was tried
     "Both behavioural tests as measurements that requirements can ask for."
@@ -351,7 +378,7 @@ def behaviour_measurements(
     ]
 
 # %% ../nbs/2_build/08_evaluation.ipynb #94387dc7
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     "Challenger minus champion on the same rows, with its 95 % interval."
 
@@ -370,6 +397,8 @@ class Comparison:
     def __str__(self) -> str:
         interval = f"95 % interval {self.low:+.5f} to {self.high:+.5f}"
         return f"{self.metric} of challenger − champion {self.difference:+.5f}, {interval}, {self.rows} rows, {self.days} days"
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         verdict = "the challenger is better" if self.better else "not shown to be better"
@@ -395,13 +424,15 @@ def compare(
         difference, (low, high) = float(gap.mean()), _mean_interval(gap, blocks, resamples, seed)
     else:
         ours, theirs = _Ranking(truth, new, blocks), _Ranking(truth, old, blocks)
-        difference, *drawn = [ours.scores(counts)[0] - theirs.scores(counts)[0] for counts in [np.ones(days), *_draws(days, resamples, seed)]]
+        difference, *drawn = [
+            ours.scores(counts)[0] - theirs.scores(counts)[0] for counts in [np.ones(days), *_draws(days, resamples, seed)]
+        ]
         low, high = _interval(drawn)
     nan = float("nan")
     return Comparison(metric, difference, nan if low is None else low, nan if high is None else high, len(truth), days)
 
 # %% ../nbs/2_build/08_evaluation.ipynb #c8eeda76
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decision:
     "Whether a model may replace what is in service, and why."
 
@@ -410,6 +441,8 @@ class Decision:
 
     def __str__(self) -> str:
         return "\n".join([f"{'promoted' if self.promote else 'refused'}:", *(f"  - {reason}" for reason in self.reasons)])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li>{reason.replace('<', '&lt;')}</li>" for reason in self.reasons)
@@ -431,8 +464,8 @@ def decide(
     beaten = "there is no champion yet" if comparison is None else f"better than the champion: {comparison}"
     return Decision(True, (f"all {len(verdicts)} requirements are met", beaten))
 
-# %% ../nbs/2_build/08_evaluation.ipynb #3a662838
-@dataclass(frozen=True, eq=False)
+# %% ../nbs/2_build/08_evaluation.ipynb #813f7b13
+@dataclass(frozen=True, eq=False, repr=False)
 class LeakAudit:
     "What became of past features when everything after a moment was hidden."
 
@@ -456,8 +489,10 @@ class LeakAudit:
 
     def __str__(self) -> str:
         names = ", ".join(sorted(self.changes["feature"].unique()))
-        found = "no row was compared" if not self.rows else "no feature changed" if self.clean else f"{self.leaked_features} features changed: {names}"
+        found = "no row was compared" if not self.rows else "no feature changed" if self.clean else f"the future changed {names}"
         return f"leak audit at {len(self.moments)} moments, {self.rows} rows: {found}"
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         tables = [table.to_html(index=False, justify="left") for table in (self.moments, self.changes) if len(table)]
@@ -533,10 +568,10 @@ def audit_moments(
     examples: pd.DataFrame,  # rows with `at`, `day` and `label`
     count: int = 5,  # how many moments; fewer come out when they coincide
 ) -> list[pd.Timestamp]:  # in order of time
-    "Moments worth auditing: in the middle of the worst days, and evenly spread over the rest."
+    "Moments worth auditing: three in four amid the worst days, the others spread evenly."
     by_day = examples.groupby("day", observed=True)["label"].agg(["mean", "size"])
     usual = by_day[by_day["size"] >= by_day["size"].median() / 2]  # a day with three rows is easily the worst
-    worst = usual["mean"].sort_values(ascending=False, kind="stable").index[: count // 2]
+    worst = usual["mean"].sort_values(ascending=False, kind="stable").index[: count - count // 4]
     middles = [examples.loc[examples["day"] == day, "at"].quantile(0.5, interpolation="nearest") for day in worst]
     spread = np.linspace(0, 1, count - len(middles) + 2)[1:-1]
     return sorted({pd.Timestamp(moment) for moment in [*middles, *examples["at"].quantile(spread, interpolation="nearest")]})

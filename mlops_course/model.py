@@ -62,7 +62,11 @@ class Encoder:
         except KeyError as error:
             raise _missing([str(error.args[0])]) from error
         except (TypeError, ValueError) as error:
-            raise BadInput(f"features {dict(features)!r}", "a number or None for each number, a text or None for each category", "Look up the types in the signature.") from error
+            raise BadInput(
+                f"features {dict(features)!r}",
+                "a number or None for each number, a text or None for each category",
+                "Look up the types in the signature.",
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         "The encoder as plain data, fit for JSON."
@@ -90,7 +94,11 @@ def _numbers(column: "pd.Series[Any]") -> np.ndarray:
     try:
         numbers: np.ndarray = column.to_numpy(dtype=np.float32, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"feature {column.name!r} has values that are not numbers ({error})", "numbers or nothing", "Check the step that computes the features.") from error
+        raise BadInput(
+            f"feature {column.name!r} has values that are not numbers ({error})",
+            "numbers or nothing",
+            "Check the step that computes the features.",
+        ) from error
     return numbers
 
 # %% ../nbs/2_build/07_model.ipynb #87c99c17
@@ -103,7 +111,11 @@ def _require(names: Sequence[str], columns: Sequence[str]) -> None:
 
 def _missing(names: Sequence[str]) -> BadInput:
     "The complaint about columns that are not there."
-    return BadInput(f"no column {', '.join(map(repr, names))}", "a value, None or NaN for every feature", "Pass all the features the model was trained on.")
+    return BadInput(
+        f"no column {', '.join(map(repr, names))}",
+        "a value, None or NaN for every feature",
+        "Pass all the features the model was trained on.",
+    )
 
 # %% ../nbs/2_build/07_model.ipynb #19b86b64
 @dataclass(frozen=True)
@@ -131,7 +143,11 @@ def _training_data(
     labels = np.asarray(label, dtype=np.float64)
     values = np.unique(labels).tolist()
     if len(labels) != len(frame) or values != [0, 1]:
-        raise BadInput(f"{len(frame):,} training rows with {len(labels):,} labels of values {values[:5]}", "one label a row, both 0 and 1 among them, and no other value", "Choose a longer training period.")
+        raise BadInput(
+            f"{len(frame):,} training rows with {len(labels):,} labels of values {values[:5]}",
+            "one label a row, both 0 and 1 among them, and no other value",
+            "Choose a longer training period.",
+        )
     if not features:
         raise BadInput("no features", "at least one", "Declare some in the task.")
     encoder = Encoder.fit(frame, features)
@@ -166,7 +182,9 @@ def fit_logistic(
     numbers = [position for position, feature in enumerate(features) if feature.dtype == "number"]
     categories = [position for position, feature in enumerate(features) if feature.dtype == "category"]
     scaled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler())
-    prepare = ColumnTransformer([("number", scaled, numbers), ("category", OneHotEncoder(handle_unknown="ignore"), categories)], sparse_threshold=0)
+    prepare = ColumnTransformer(
+        [("number", scaled, numbers), ("category", OneHotEncoder(handle_unknown="ignore"), categories)], sparse_threshold=0
+    )
     with _threads(1):
         return Model(encoder, make_pipeline(prepare, LogisticRegression(max_iter=1000)).fit(matrix, labels))
 

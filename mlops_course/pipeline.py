@@ -8,7 +8,7 @@ __all__ = ['PRIVATE', 'Report', 'EXPERIMENT', 'Step', 'Graph', 'read_graph', 're
            'write_recipe', 'Finished', 'read_finished', 'hash_output', 'StepFailed', 'run_notebook', 'run_step',
            'Choice', 'Planned', 'examine', 'Workshop', 'record_path', 'execute', 'plan', 'Run', 'read_runs', 'read_run',
            'lock', 'open_executor', 'LateTracker', 'track', 'read_measurements', 'run_pipeline', 'prepare',
-           'release_bundle', 'keep_bundle', 'sweep']
+           'release_bundle', 'keep', 'sweep']
 
 # %% ../nbs/2_build/11_pipeline.ipynb #a5ca8c75
 import ast
@@ -77,7 +77,9 @@ def read_graph(
     "The graph that graph.toml describes, sorted so that every step comes after what it needs."
     path = folder / "graph.toml"
     if not path.is_file():
-        raise BadInput(f"no step graph at {path}", "a folder with graph.toml and the step notebooks", "Run this inside a checkout of the project.")
+        raise BadInput(
+            f"no step graph at {path}", "a folder with graph.toml and the step notebooks", "Run this inside a checkout of the project."
+        )
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     steps = [_read_step(folder, name, entry) for name, entry in content["steps"].items()]
     ranges = {name: (low, high) for name, (low, high) in content.get("ranges", {}).items()}
@@ -98,7 +100,9 @@ def _in_order(steps: Sequence[Step]) -> dict[str, Step]:
         ready = [step for step in waiting if step.needs <= ordered.keys()]
         if not ready:
             stuck = ", ".join(f"{step.name} needs {'/'.join(sorted(step.needs - ordered.keys()))}" for step in waiting)
-            raise BadInput(f"the step graph cannot be ordered ({stuck})", "a graph without cycles whose steps all exist", "Mend graph.toml.")
+            raise BadInput(
+                f"the step graph cannot be ordered ({stuck})", "a graph without cycles whose steps all exist", "Mend graph.toml."
+            )
         ordered |= {step.name: step for step in ready}
         waiting = [step for step in waiting if step not in ready]
     return ordered
@@ -110,7 +114,9 @@ def read_cells(notebook: Path) -> list[tuple[set[str], str]]:
         content = json.loads(notebook.read_text(encoding="utf-8"))
         return [(set(c["metadata"].get("tags", [])), "".join(c["source"])) for c in content["cells"] if c["cell_type"] == "code"]
     except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"step notebook {notebook.name} cannot be read ({error})", "a Jupyter notebook", "Restore it: git checkout nbs/pipeline.") from error
+        raise BadInput(
+            f"step notebook {notebook.name} cannot be read ({error})", "a Jupyter notebook", "Restore it: git checkout nbs/pipeline."
+        ) from error
 
 
 def read_parameters(notebook: Path) -> dict[str, Any]:
@@ -138,7 +144,11 @@ def resolve(
     known = {name: value for parameters in defaults.values() for name, value in parameters.items()}
     for name in given:
         if name not in known:
-            raise BadInput(f"unknown parameter {name!r}", f"one of {', '.join(sorted(known))}", f"Try -p {min(known, key=lambda k: _distance(k, name))}=….")
+            raise BadInput(
+                f"unknown parameter {name!r}",
+                f"one of {', '.join(sorted(known))}",
+                f"Try -p {min(known, key=lambda k: _distance(k, name))}=….",
+            )
     chosen = ({} if small else graph.full) | {name: convert(name, text, known[name], graph.ranges) for name, text in given.items()}
     return {step: {name: chosen.get(name, value) for name, value in parameters.items()} for step, parameters in defaults.items()}
 
@@ -230,9 +240,17 @@ class Recipe:
     def differences(self, other: "Recipe") -> list[str]:
         "In words, what changed from `other` to this."
         changed = [] if self.notebook == other.notebook else ["the notebook changed"]
-        changed += [f"code of {name} changed" for name in sorted(self.code.keys() | other.code.keys()) if self.code.get(name) != other.code.get(name)]
+        changed += [
+            f"code of {name} changed"
+            for name in sorted(self.code.keys() | other.code.keys())
+            if self.code.get(name) != other.code.get(name)
+        ]
         changed += [] if self.environment == other.environment else ["the environment changed"]
-        changed += [f"{name} was {other.parameters.get(name)!r}, is {value!r}" for name, value in self.parameters.items() if other.parameters.get(name) != value]
+        changed += [
+            f"{name} was {other.parameters.get(name)!r}, is {value!r}"
+            for name, value in self.parameters.items()
+            if other.parameters.get(name) != value
+        ]
         changed += [f"input {name} changed" for name, value in self.inputs.items() if other.inputs.get(name) != value]
         return changed
 
@@ -313,7 +331,7 @@ def run_notebook(
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # the folder goes to the kernel alone: papermill's own `cwd` moves the whole process, and steps run side by side
-    kernel: dict[str, Any] = {"resources": {"metadata": {"path": str(folder)}}, "extra_arguments": ["--log-level=ERROR"]}
+    kernel: dict[str, Any] = {"resources": {"metadata": {"path": str(folder)}}, "extra_arguments": ["--log-level=50"]}
     try:
         papermill.execute_notebook(notebook, executed, dict(parameters), progress_bar=False, kernel_name="python3", **kernel)
     except papermill.PapermillExecutionError as error:
@@ -336,7 +354,9 @@ def run_step(
         parameters = recipe.parameters | {name: _relative(path, step.notebook.parent) for name, path in sources.items()}
         given = {name: value for name, value in (("output", _relative(temporary, step.notebook.parent)), ("run", run))}
         declared = read_parameters(step.notebook)
-        problem = run_notebook(step.notebook, executed, parameters | {k: v for k, v in given.items() if k in declared}, step.notebook.parent)
+        problem = run_notebook(
+            step.notebook, executed, parameters | {k: v for k, v in given.items() if k in declared}, step.notebook.parent
+        )
         _tidy(executed, temporary.name, folder.name)
         outputs = {name: hash_output(temporary / name) for name in step.outputs}
         missing = [name for name, digest in outputs.items() if not digest]
@@ -514,7 +534,9 @@ def plan(workshop: Workshop) -> list[Planned]:
     for step in workshop.choice.wanted(workshop.graph):
         if unknown := sorted(step.needs - known.keys()):
             forced = step.name in workshop.choice.forced(workshop.graph)
-            planned.append(Planned(step, "run" if forced else "maybe", "asked for" if forced else f"depends on what {', '.join(unknown)} will make"))
+            planned.append(
+                Planned(step, "run" if forced else "maybe", "asked for" if forced else f"depends on what {', '.join(unknown)} will make")
+            )
             continue
         planned.append(workshop.examine(step, known, environment))
         if result := planned[-1].finished:
@@ -572,7 +594,7 @@ def read_runs(places: Places) -> list[Run]:
 
 
 def read_run(places: Places, name: str) -> Run:
-    "The run of that name, or the newest for \"latest\"."
+    'The run of that name, or the newest for "latest".'
     runs = read_runs(places)
     if name == "latest" and runs:
         return runs[0]
@@ -602,9 +624,15 @@ def lock(places: Places) -> Iterator[None]:
         guard = FileLock(places.out / ".lock")
         guard.acquire(timeout=2)  # a process that was just killed may take a moment to let go
     except Timeout as error:
-        raise BadInput(f"another run is at work in {places.out}", "one run at a time", "Wait for it, or give this one another folder: MLOPS_COURSE_OUT=….") from error
+        raise BadInput(
+            f"another run is at work in {places.out}",
+            "one run at a time",
+            "Wait for it, or give this one another folder: MLOPS_COURSE_OUT=….",
+        ) from error
     except OSError as error:
-        raise BadInput(f"cannot write to {places.out} ({error.strerror})", "a folder that can be written", "Give another one: MLOPS_COURSE_OUT=….") from error
+        raise BadInput(
+            f"cannot write to {places.out} ({error.strerror})", "a folder that can be written", "Give another one: MLOPS_COURSE_OUT=…."
+        ) from error
     try:
         _sweep_up(places)
         yield
@@ -614,7 +642,7 @@ def lock(places: Places) -> Iterator[None]:
 
 def _sweep_up(places: Places) -> None:
     "Remove half-filled folders of dead runs, and mark runs that never ended."
-    for leftover in [*places.steps.glob(".*.tmp"), *places.steps.glob(".*.old"), *places.bundles.glob(".*.tmp")]:
+    for leftover in [path for folder in (places.steps, places.bundles, places.data) for path in folder.glob(".*")]:
         shutil.rmtree(leftover, ignore_errors=True)
     for run in read_runs(places):
         if run.status == "running":
@@ -634,11 +662,15 @@ def open_executor(
     try:
         distributed: Any = import_module("dask.distributed")
     except ImportError as error:
-        raise BadInput("--scheduler needs Dask, which is not installed", "the extra called scale", "pip install 'mlops_course[scale]'") from error
+        raise BadInput(
+            "--scheduler needs Dask, which is not installed", "the extra called scale", "pip install 'mlops_course[scale]'"
+        ) from error
     try:
         client = distributed.Client(scheduler, timeout=5)
     except (OSError, ValueError) as error:
-        raise BadInput(f"no Dask scheduler answers at {scheduler!r}", "an address such as tcp://127.0.0.1:8786", "Start one with: dask scheduler") from error
+        raise BadInput(
+            f"no Dask scheduler answers at {scheduler!r}", "an address such as tcp://127.0.0.1:8786", "Start one with: dask scheduler"
+        ) from error
     with client:
         yield cast(Executor, client.get_executor(pure=False))
 
@@ -682,7 +714,9 @@ def track(
         identity,
         parameters=_flat(run.parameters),
         measurements=read_measurements(graph, finished),
-        datasets=[dataset for name, result in finished.items() for output in graph.steps[name].datasets for dataset in _datasets(result, output)],
+        datasets=[
+            dataset for name, result in finished.items() for output in graph.steps[name].datasets for dataset in _datasets(result, output)
+        ],
         files={f"notebooks/{name}.ipynb": result.folder / f"{name}.ipynb" for name, result in finished.items()},
     )
     tracker.close_run(identity, "FINISHED")
@@ -713,7 +747,10 @@ def _datasets(finished: Finished, output: str) -> list[Dataset]:
     path = finished.folder / output
     if path.is_dir():
         snapshot = open_snapshot(path)
-        return [Dataset(f"{finished.name}/{output}/{name}", table.sha256, table.rows, snapshot.source) for name, table in snapshot.tables.items()]
+        return [
+            Dataset(f"{finished.name}/{output}/{name}", table.sha256, table.rows, snapshot.source)
+            for name, table in snapshot.tables.items()
+        ]
     return [Dataset(f"{finished.name}/{output}", finished.outputs[output], len(read_table(path, [])), f"step {finished.name}")]
 
 # %% ../nbs/2_build/11_pipeline.ipynb #0df4152a
@@ -782,7 +819,9 @@ def _same_results(run: Run, places: Places) -> Run | None:
     if any(step["action"] == "run" for step in run.steps.values()):
         return None
     folders = {name: step["folder"] for name, step in run.steps.items()}
-    same = (other for other in read_runs(places) if other.status == "finished" and {n: s["folder"] for n, s in other.steps.items()} == folders)
+    same = (
+        other for other in read_runs(places) if other.status == "finished" and {n: s["folder"] for n, s in other.steps.items()} == folders
+    )
     return next(same, None)
 
 
@@ -802,7 +841,8 @@ def release_bundle(
     model: str,  # registered name, from `model_name`
     bundle: Path,  # the bundle's folder
     digest: str,  # the bundle's hash
-    data: str,  # digest of the data it was trained on
+    accepted: Path,  # the snapshot it was made from
+    data: str,  # that snapshot's digest
     reasons: Sequence[str] | None,  # why it becomes champion; None when the gate refused
     loader: str,  # "module:function" that opens a bundle
     requirements: Sequence[str],  # pinned packages that scoring needs
@@ -818,19 +858,22 @@ def release_bundle(
     )
     if reasons is None or (before and before.bundle == digest):
         return before
-    kept = keep_bundle(places, bundle, digest).relative_to(places.out).as_posix()
+    keep(accepted, places.data / data)
+    kept = keep(bundle, places.bundles / digest).relative_to(places.out).as_posix()
     tracker.promote(model, version, reasons)
     release = Release(task, model, version, digest, kept, data, commit, run, _now(), tuple(reasons), before.bundle if before else None)
     write_release(record, release)
     return release
 
 # %% ../nbs/2_build/11_pipeline.ipynb #20c9f4f2
-def keep_bundle(places: Places, bundle: Path, digest: str) -> Path:
-    "Copy a bundle to the folder that is named after its hash, where the service finds it."
-    kept = places.bundles / digest
+def keep(
+    folder: Path,  # what to keep
+    kept: Path,  # where: a path that is named after the content
+) -> Path:  # `kept`
+    "Copy a folder to its place for good, whole, unless it is there already."
     if not kept.is_dir():
         with write_folder(kept) as temporary:
-            shutil.copytree(bundle, temporary, dirs_exist_ok=True)
+            shutil.copytree(folder, temporary, dirs_exist_ok=True)
     return kept
 
 # %% ../nbs/2_build/11_pipeline.ipynb #5af3ef65

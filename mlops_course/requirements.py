@@ -38,9 +38,15 @@ class Requirement:
 
     def __post_init__(self) -> None:
         if self.op not in (">=", "<="):
-            raise BadInput(f"requirement on {self.metric} has operator {self.op!r}", "'>=' or '<='", "Say which side of the threshold is good.")
+            raise BadInput(
+                f"requirement on {self.metric} has operator {self.op!r}", "'>=' or '<='", "Say which side of the threshold is good."
+            )
         if not isfinite(self.threshold):
-            raise BadInput(f"requirement on {self.metric} has threshold {self.threshold}", "a finite number", "A threshold nobody can reach or miss asks for nothing.")
+            raise BadInput(
+                f"requirement on {self.metric} has threshold {self.threshold}",
+                "a finite number",
+                "A threshold nobody can reach or miss asks for nothing.",
+            )
 
     def met_by(self, value: float) -> bool:
         "Whether `value`, in the metric's unit, is finite and on the good side."
@@ -119,7 +125,9 @@ class Verdicts:
         "The verdicts as a table, one row each."
         import pandas as pd
 
-        return pd.DataFrame(self.records(), columns=["metric", "slice", "op", "threshold", "value", "low", "high", "rows", "met", "goal", "why"])
+        return pd.DataFrame(
+            self.records(), columns=["metric", "slice", "op", "threshold", "value", "low", "high", "rows", "met", "goal", "why"]
+        )
 
     def _repr_html_(self) -> str:
         shown = self.frame()[["metric", "slice", "op", "threshold", "value", "low", "high", "met", "why"]]
@@ -138,8 +146,19 @@ def _record(verdict: Verdict) -> dict[str, Any]:
     "A verdict as a plain dictionary."
     r, m = verdict.requirement, verdict.measurement
     value = m.value if m is not None and isfinite(m.value) else None
-    return {"metric": r.metric, "slice": r.slice, "op": r.op, "threshold": r.threshold, "goal": r.goal, "why": r.why,
-            "value": value, "low": m.low if m else None, "high": m.high if m else None, "rows": m.rows if m else None, "met": verdict.met}
+    return {
+        "metric": r.metric,
+        "slice": r.slice,
+        "op": r.op,
+        "threshold": r.threshold,
+        "goal": r.goal,
+        "why": r.why,
+        "value": value,
+        "low": m.low if m else None,
+        "high": m.high if m else None,
+        "rows": m.rows if m else None,
+        "met": verdict.met,
+    }
 
 
 def _cells(verdict: Verdict) -> tuple[str, str, str, str, str]:
@@ -305,7 +324,11 @@ def load_task(
     try:
         task = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise BadInput(f"unknown task {name!r} ({error})", "the name of a module of mlops_course that defines TASK, or module:attribute", "Try --task flights.") from error
+        raise BadInput(
+            f"unknown task {name!r} ({error})",
+            "the name of a module of mlops_course that defines TASK, or module:attribute",
+            "Try --task flights.",
+        ) from error
     if not isinstance(task, Task):
         raise BadInput(f"{name!r} is a {type(task).__name__}", "a Task", "Point to an instance of a subclass of Task.")
     return task

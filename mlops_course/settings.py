@@ -64,6 +64,11 @@ class Places:
         return self.out / "bundles"
 
     @property
+    def data(self) -> Path:
+        "The data of released models, by digest."
+        return self.out / "data"
+
+    @property
     def champions(self) -> Path:
         "The record of the model in service, one file a model name."
         return self.out / "champions"

@@ -39,7 +39,8 @@ def _parse(values: "pd.Series[Any]", dtype: str) -> "pd.Series[Any]":
         return pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     if dtype == "text":
         return values.where(values.map(lambda value: isinstance(value, str)).astype(bool)).astype("str")
-    return pd.to_numeric(values, errors="coerce").astype(float)
+    truths = values.map(lambda value: isinstance(value, bool | np.bool_)).astype(bool)
+    return pd.to_numeric(values.mask(truths), errors="coerce").astype(float)
 
 
 def _read_column(column: Column, values: "pd.Series[Any]") -> "tuple[pd.Series[Any], np.ndarray]":
@@ -55,6 +56,8 @@ def _read_column(column: Column, values: "pd.Series[Any]") -> "tuple[pd.Series[A
         return values, present  # nothing is guessed from other types: a number is no text, a truth value no number
     if pd.api.types.is_float_dtype(read):
         read = read.mask(read.isin([np.inf, -np.inf]))
+    elif isinstance(read.dtype, pd.DatetimeTZDtype):
+        read = read.dt.tz_convert("UTC").dt.tz_localize(None)  # times are UTC everywhere, so none of them says so
     return read, present & read.isna().to_numpy()
 
 # %% ../nbs/2_build/06_validation.ipynb #75528f31
@@ -103,7 +106,11 @@ def _check_structure(table: Table, frame: pd.DataFrame) -> None:
         declared = ", ".join(c.name for c in table.columns)
         raise BadInput(f"table {table.name} lacks the column {', '.join(missing)}", f"the columns {declared}", _ASK)
     if not frame.columns.is_unique or "reason" in frame.columns:
-        raise BadInput(f"table {table.name} has the columns {', '.join(map(str, frame.columns))}", "each name once, and none called 'reason'", "Rename the column.")
+        raise BadInput(
+            f"table {table.name} has the columns {', '.join(map(str, frame.columns))}",
+            "each name once, and none called 'reason'",
+            "Rename the column.",
+        )
     if frame.empty:
         raise BadInput(f"table {table.name} has no rows", "at least one row", "See whether the file was cut off or the period is empty.")
 
@@ -126,8 +133,14 @@ def _check_keys(table: Table, readable: pd.DataFrame) -> None:
     key = list(table.key)
     repeated = readable.loc[readable.duplicated(key, keep=False) & readable[key].notna().all(axis=1), key]
     if len(repeated):
-        some = "; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in repeated.drop_duplicates().head(3).to_dict("records"))
-        raise BadInput(f"table {table.name} has {len(repeated):,} rows that share their key with another, such as {some}", f"one row for each {', '.join(key)}", "See whether the file was loaded twice, and remove the copies at the source.")
+        some = "; ".join(
+            ", ".join(f"{name}={value}" for name, value in row.items()) for row in repeated.drop_duplicates().head(3).to_dict("records")
+        )
+        raise BadInput(
+            f"table {table.name} has {len(repeated):,} rows that share their key with another, such as {some}",
+            f"one row for each {', '.join(key)}",
+            "See whether the file was loaded twice, and remove the copies at the source.",
+        )
 
 # %% ../nbs/2_build/06_validation.ipynb #ec9fa8ad
 def _broken_rows_of(error: Any, readable: pd.DataFrame, unreadable: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
@@ -165,7 +178,7 @@ def _join_reasons(broken: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
     return joined
 
 # %% ../nbs/2_build/06_validation.ipynb #8f7d8c39
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checked:
     "A table after validation: every row received is in exactly one of the two parts."
 
@@ -184,7 +197,7 @@ class Checked:
         frame = counts.rename_axis("reason").rename("rows").reset_index()
         return frame.sort_values(["rows", "reason"], ascending=[False, True], ignore_index=True)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         extra = f"; columns kept out: {', '.join(self.unexpected)}" if self.unexpected else ""
         return f"{self.received:,} rows received = {len(self.accepted):,} accepted + {len(self.rejected):,} rejected{extra}"
 
@@ -224,7 +237,11 @@ def validate(
     checked = Checked(accepted, rejected, tuple(str(name) for name in frame.columns if name not in declared))
     if bad.mean() > max_rejected:
         commonest = ", ".join(f"{reason} ({rows:,})" for reason, rows in checked.reasons().head(3).itertuples(index=False))
-        raise BadInput(f"table {table.name}: {bad.sum():,} of {len(frame):,} rows rejected: {commonest}", f"at most {max_rejected:.2%} of the rows", "Look at what the source delivered; a fault this common is not in the rows.")
+        raise BadInput(
+            f"table {table.name}: {bad.sum():,} of {len(frame):,} rows rejected: {commonest}",
+            f"at most {max_rejected:.2%} of the rows",
+            "Look at what the source delivered; a fault this common is not in the rows.",
+        )
     return checked
 
 # %% ../nbs/2_build/06_validation.ipynb #80dbde8b
