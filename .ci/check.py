@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 
 def call(*words: str | Path, **environment: str) -> None:
     "Run a program of the virtual environment; end with its status when it fails."
-    inherited = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment}
+    inherited = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment}
     status = subprocess.run([str(word) for word in words], cwd=ROOT, env=inherited, stdin=subprocess.DEVNULL).returncode
     if status:
         sys.exit(f"check failed: {shlex.join(str(word) for word in words)} (status {status})")

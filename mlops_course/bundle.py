@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPSET', 'SCORE_EDGES', 'CONTENT', 'MANIFEST', 'LARGEST', 'to_onnx', 'Scorer', 'onnx_gap', 'number_shares',
-           'category_shares', 'reference_profile', 'library_versions', 'model_card', 'Bundle', 'write_bundle',
-           'open_bundle', 'zip_bundle']
+           'category_shares', 'reference_profile', 'library_versions', 'runtime_requirements', 'model_card', 'Bundle',
+           'write_bundle', 'open_bundle', 'zip_bundle']
 
 # %% ../nbs/3_deploy/13_packaging.ipynb #332b6588
 import io
@@ -42,9 +42,8 @@ def to_onnx(
     inputs = [("features", FloatTensorType([None, len(model.encoder.names)]))]
     options = {id(model.estimator): {"zipmap": False}}
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Field onnx.AttributeProto.ints", DeprecationWarning
-        )  # an error from protobuf 7 on: hence the pin
+        # from protobuf 7 on this warning is an error: hence the pin on protobuf
+        warnings.filterwarnings("ignore", "Field onnx.AttributeProto.ints", DeprecationWarning)
         graph = convert_sklearn(model.estimator, name="model", initial_types=inputs, target_opset=OPSET, options=options)
     graph.producer_name = graph.producer_version = graph.domain = graph.doc_string = graph.graph.doc_string = ""
     del graph.metadata_props[:]
@@ -177,6 +176,11 @@ def _mean(values: np.ndarray) -> float | None:
 def library_versions() -> dict[str, str]:
     "The versions that decide what a model's bytes and answers are."
     return {name: metadata.version(name) for name in ("numpy", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")}
+
+
+def runtime_requirements() -> list[str]:
+    'The packages that scoring needs, pinned as "name==version"; what only training needs is not among them.'
+    return [f"{name}=={metadata.version(name)}" for name in ("mlflow", "numpy", "onnxruntime", "pandas", "rich")]
 
 # %% ../nbs/3_deploy/13_packaging.ipynb #ebc87da7
 def model_card(

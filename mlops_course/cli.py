@@ -142,7 +142,9 @@ def _closing(here: Places, run: "Run") -> list[str]:
     lines += [f"Bundle: {run.bundle[:12]} in {folder / 'package' / 'bundle'}"] if run.bundle else []
     lines += [f"Executed notebooks: {folder}/*/*.ipynb"]
     lines += [
-        "Next: mlops-course show latest | mlops-course run --dry-run -p lead_hours=6 | mlops-course sweep -p learning_rate=0.03,0.06,0.1"
+        "Next: mlops-course run --dry-run -p lead_hours=6",
+        "      mlops-course sweep -p learning_rate=0.03,0.1",
+        "      mlops-course show latest",
     ]
     return lines
 

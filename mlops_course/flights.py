@@ -459,7 +459,7 @@ def _local_midnight(day: str) -> int:
         local = to_minutes(np.array(datetime.strptime(day, "%Y-%m-%d"), dtype="datetime64[m]"))
     except (TypeError, ValueError) as error:
         raise BadInput(f"{day!r} is not a day", "YYYY-MM-DD", "Write it like 2013-04-01.") from error
-    return int(local - offset_at(NEW_YORK, local + 300))  # no clock changes within the first hours of a day's UTC
+    return int(local - offset_at(NEW_YORK, local + 300))  # five hours on, to be at New York's midnight: the clocks change at two
 
 # %% ../nbs/2_build/05_flights.ipynb #ca1913e7
 class EventLog:
@@ -480,7 +480,8 @@ class EventLog:
 
     def position(self, group: np.ndarray, minute: np.ndarray) -> np.ndarray:
         "How many events belong to smaller groups, or to this group and are not after `minute`."
-        return self.keys.searchsorted((group << 32) + minute, side="right")
+        position: np.ndarray = self.keys.searchsorted((group << 32) + minute, side="right")
+        return position
 
     def between(
         self,
@@ -498,7 +499,8 @@ def share(
     count: np.ndarray,  # int64, what it is divided by
 ) -> np.ndarray:  # float64
     "amount / count, and NaN where there is nothing to count."
-    return np.divide(amount, count, out=np.full(np.shape(count), np.nan), where=count > 0)
+    quotient: np.ndarray = np.divide(amount, count, out=np.full(np.shape(count), np.nan), where=count > 0)
+    return quotient
 
 # %% ../nbs/2_build/05_flights.ipynb #9b2f9b9c
 class WaitingQueue:
@@ -538,9 +540,10 @@ class WeatherLog:
 
     def __init__(
         self,
-        group: np.ndarray,  # int64, from 1: the airport of each observation
+        group: np.ndarray,  # int64, the airport of each observation; those of group 0 are left out
         weather: pd.DataFrame,  # as declared in WEATHER
     ) -> None:
+        group, weather = group[group > 0], weather[group > 0]
         keys = (group << 32) + to_minutes(weather["time_hour"].to_numpy()) + 60
         order = np.argsort(keys, kind="stable")
         self.keys = np.concatenate([[0], keys[order]])  # row 0 stands for "no observation"
@@ -678,8 +681,12 @@ class FlightContext:
         groups = self.numbering.groups(requests, departure + offset_at(NEW_YORK, departure))
         self.timetable = Timetable(groups, flights, events)
         self.weather = WeatherLog(self.numbering.of("origin", weather["origin"].to_numpy()), weather)
-        self.logs = {key: outcome_log(key[0], groups[key[1]], flights, events) for key in {(w.event, w.group) for w in WINDOWS}}
+        self.logs = {
+            key: outcome_log(key[0], groups[key[1]], flights, events) for key in dict.fromkeys((w.event, w.group) for w in WINDOWS)
+        }
         self.queues = {group: WaitingQueue(groups[group], events) for group in QUEUES.values()}
+        first, last = to_times(np.array([departure.min(), departure.max()]))
+        self._span: tuple[np.datetime64, np.datetime64] = (first, last)
 
     def features(
         self,
@@ -699,6 +706,15 @@ class FlightContext:
         for name, group in QUEUES.items():
             found[name], found[f"{name}_minutes"] = self.queues[group].at(groups[group], moment)
         return found
+
+    def known(self, field: str) -> tuple[str, ...]:
+        "The airlines or airports that it knows, in order; empty for a field in which any value will do."
+        return tuple(self.numbering.codes.get(field, ()))
+
+    @property
+    def span(self) -> tuple[np.datetime64, np.datetime64]:
+        "The first and the last scheduled departure (UTC) in the timetable."
+        return self._span
 
 # %% ../nbs/2_build/05_flights.ipynb #fd55703b
 SCHEDULE_AND_WEATHER = (
@@ -896,4 +912,5 @@ TASK = FlightDelays(
     slices=("carrier", "origin", "part_of_day"),
     request=REQUEST,
     requirements=REQUIREMENTS,
+    sentence="Of 100 flights like this, {count} arrive 15 or more minutes late, are cancelled or diverted.",
 )

@@ -204,7 +204,7 @@ class Hyperparameters:
     learning_rate: float = 0.06  # how much of each tree's correction is taken, above 0 and up to 1
     max_iter: int = 250  # number of trees, 1 to 5000
     max_leaf_nodes: int = 31  # leaves of a tree, 2 to 255
-    min_samples_leaf: int = 100  # training rows that a leaf must hold, 1 or more
+    min_samples_leaf: int = 20  # training rows that a leaf must hold, 1 or more
     l2_regularization: float = 0.0  # pull of the leaves towards zero, 0 or more
     seed: int = 0  # of all that is random, 0 to 2**32 − 1
     max_features: float = 0.3  # share of the features that each split may choose from, above 0 and up to 1

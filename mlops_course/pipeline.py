@@ -241,18 +241,18 @@ class Recipe:
         "In words, what changed from `other` to this."
         changed = [] if self.notebook == other.notebook else ["the notebook changed"]
         changed += [
-            f"code of {name} changed"
-            for name in sorted(self.code.keys() | other.code.keys())
-            if self.code.get(name) != other.code.get(name)
-        ]
-        changed += [] if self.environment == other.environment else ["the environment changed"]
-        changed += [
             f"{name} was {other.parameters.get(name)!r}, is {value!r}"
             for name, value in self.parameters.items()
             if other.parameters.get(name) != value
         ]
-        changed += [f"input {name} changed" for name, value in self.inputs.items() if other.inputs.get(name) != value]
-        return changed
+        changed += _named("input", self.inputs, other.inputs) + _named("code of", self.code, other.code)
+        return changed if self.environment == other.environment else [*changed, "the environment changed"]
+
+
+def _named(what: str, now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
+    "Whose hash is another now, in one phrase; empty when none is."
+    names = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+    return [f"{what} {', '.join(names)} changed"] if names else []
 
 # %% ../nbs/2_build/11_pipeline.ipynb #7a5aec7d
 def environment_hash(root: Path) -> str:
@@ -727,8 +727,9 @@ def read_measurements(graph: Graph, finished: Mapping[str, Finished]) -> list[Me
     "What evaluation measured in a run; empty for a run that did not come so far."
     if graph.record.get("measurements", "").partition("/")[0] not in finished:
         return []
-    records = json.loads(record_path(graph, finished, "measurements").read_text(encoding="utf-8"))
-    return [Measurement(**record) for record in records if record["value"] is not None]
+    return [
+        Measurement.from_record(record) for record in json.loads(record_path(graph, finished, "measurements").read_text(encoding="utf-8"))
+    ]
 
 
 def _flat(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

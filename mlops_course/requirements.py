@@ -11,7 +11,7 @@ import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -65,6 +65,15 @@ class Measurement:
     low: float | None = None  # lower end of its 95 % interval, where there is one
     high: float | None = None  # upper end of its 95 % interval
     rows: int | None = None  # how many rows it rests on
+
+    def record(self) -> dict[str, Any]:
+        "As a plain dictionary, fit for JSON, in which a number that is not finite is None."
+        return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Measurement":
+        "The measurement that was written down; a value of None was not a number."
+        return cls(**{**record, "value": float("nan") if record["value"] is None else record["value"]})
 
 # %% ../nbs/1_foundations/02_requirements.ipynb #da6ee9b4
 @dataclass(frozen=True)
@@ -253,6 +262,15 @@ class Context(Protocol):
         "Features of each request, from what was known at its moment and nothing later."
         ...
 
+    def known(self, field: str) -> tuple[str, ...]:
+        "The values of a request field that it knows, in order; empty when any value will do."
+        ...
+
+    @property
+    def span(self) -> "tuple[np.datetime64, np.datetime64]":
+        "The first and the last moment (UTC) of an event that it can answer for."
+        ...
+
 # %% ../nbs/1_foundations/02_requirements.ipynb #7d7be044
 @dataclass(frozen=True)
 class Task(ABC):
@@ -272,6 +290,7 @@ class Task(ABC):
     slices: tuple[str, ...]  # features whose values cut the data into parts that must all be served well
     request: tuple[Field, ...]
     requirements: tuple[Requirement, ...]
+    sentence: str = "Of 100 cases like this, {count} have the outcome asked for."  # an answer in a user's words; `{count}` is filled in
 
     @abstractmethod
     def load(self, source: Path | None = None) -> "dict[str, pd.DataFrame]":
@@ -309,6 +328,11 @@ class Task(ABC):
     def feature(self, name: str) -> Feature:
         "The declaration of the feature of that name."
         return next(f for f in self.features if f.name == name)
+
+    @property
+    def event(self) -> str:
+        "The request's first field that is a time: that of the event, from which the lead counts."
+        return next(field.name for field in self.request if field.dtype == "time")
 
     @property
     def baseline_features(self) -> tuple[Feature, ...]:
