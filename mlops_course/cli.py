@@ -30,7 +30,7 @@ def read_settings(
     typed: Sequence[str],  # such as ["lead_hours=6", "max_iter=100"]
 ) -> dict[str, str]:  # parameter → value, still as text
     "Parameters as typed after -p, split at the equals sign."
-    settings = {}
+    settings: dict[str, str] = {}
     for text in typed:
         name, equals, value = text.partition("=")
         if not (name and equals):
@@ -108,7 +108,7 @@ def _print(shown: Any) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    Console(highlight=False, width=console.width if console.is_terminal else 120).print(shown)
+    Console(highlight=False, width=console.width if console.is_terminal else 120).print(shown, soft_wrap=isinstance(shown, str))
 
 # %% ../nbs/5_project/29_commands.ipynb #6fd63643
 def show_run(here: Places, run: "Run") -> None:
@@ -127,7 +127,7 @@ def _steps_table(run: "Run") -> "Table":
     from rich.table import Table
 
     table = Table("step", "did", "seconds", "because", box=None, pad_edge=False)
-    for name, step in run.steps.items():
+    for name, step in run.in_order():
         table.add_row(name, step["action"], f"{step['seconds']:.1f}", step["why"])
     return table
 
@@ -198,7 +198,7 @@ def _run_cells(run: "Run") -> list[str]:
     ran = sum(step["action"] == "run" for step in run.steps.values())
     auc = next((f"{v['value']:.4f}" for v in run.verdicts if v["metric"] == "auc" and v["slice"] == "all" and v["value"] is not None), "")
     met = f"{sum(v['met'] for v in run.verdicts)} of {len(run.verdicts)}" if run.verdicts else ""
-    promoted = {True: "yes", False: "no"}.get(run.decision.get("promote"), "")
+    promoted = ("yes" if run.decision["promote"] else "no") if run.decision else ""
     return [run.name, run.status, f"{run.seconds:.1f}", f"{ran} of {len(run.steps)}", auc, met, promoted, run.bundle[:12]]
 
 # %% ../nbs/5_project/29_commands.ipynb #afb2b7fd
@@ -211,7 +211,8 @@ def show_command(arguments: argparse.Namespace) -> None:
     here = places()
     run = read_run(here, arguments.run)
     table = Table("step", "parameters", box=None, pad_edge=False)
-    for step, values in run.parameters.items():
+    for step, _ in run.in_order():
+        values = run.parameters.get(step, {})
         table.add_row(step, ", ".join(f"{name}={value}" for name, value in values.items()))
     _print(table)
     show_run(here, run)

@@ -23,6 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import product
@@ -180,6 +181,7 @@ def _distance(left: str, right: str) -> float:
     return 1 - SequenceMatcher(None, left, right).ratio()
 
 # %% ../nbs/2_build/11_pipeline.ipynb #913351b3
+@cache  # the same modules are reached from every step
 def hash_code(source: str) -> str:
     "Hash of what Python code does: its syntax tree, so that comments, layout and docstrings do not count."
     tree = ast.parse(source)
@@ -189,7 +191,8 @@ def hash_code(source: str) -> str:
     return hash_bytes(ast.dump(tree).encode())[:16]
 
 # %% ../nbs/2_build/11_pipeline.ipynb #3ff7e402
-def library_modules(source: str, package: str = "mlops_course") -> set[str]:
+@cache
+def library_modules(source: str, package: str = "mlops_course") -> frozenset[str]:
     "The modules of the package that some code imports, at its top or inside functions."
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -197,7 +200,7 @@ def library_modules(source: str, package: str = "mlops_course") -> set[str]:
             found.add(node.module.removeprefix(f"{package}."))
         elif isinstance(node, ast.Import):
             found |= {alias.name.removeprefix(f"{package}.") for alias in node.names if alias.name.startswith(f"{package}.")}
-    return found
+    return frozenset(found)
 
 # %% ../nbs/2_build/11_pipeline.ipynb #157ed076
 def code_used(
@@ -553,7 +556,7 @@ class Run:
     started: str = field(default_factory=_now)  # UTC, ISO 8601
     seconds: float = 0.0
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)  # step → its parameters
-    steps: dict[str, dict[str, Any]] = field(default_factory=dict)  # step → folder, action, why, seconds
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)  # step → folder, action, why, seconds, place
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     decision: dict[str, Any] = field(default_factory=dict)  # promote, reasons
     bundle: str = ""  # hash of the bundle
@@ -561,8 +564,13 @@ class Run:
 
     def add(self, planned: Planned, finished: Finished) -> None:
         "Note a step that is finished."
-        entry = {"folder": finished.folder.name, "action": planned.action, "why": planned.why, "seconds": finished.seconds}
+        place = len(self.steps)  # a file's keys are sorted; this keeps the order in which steps were finished
+        entry = {"folder": finished.folder.name, "action": planned.action, "why": planned.why, "seconds": finished.seconds, "place": place}
         self.steps[planned.step.name] = entry
+
+    def in_order(self) -> list[tuple[str, dict[str, Any]]]:
+        "The steps by name in the order in which they were finished."
+        return sorted(self.steps.items(), key=lambda item: item[1]["place"])
 
     def save(self, places: Places) -> Path:
         "Write the record, and a link to each step's folder."

@@ -28,14 +28,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from math import isfinite, isnan
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import pandas as pd
 from rich.table import Table as RichTable
 
 from .requirements import Measurement
 from .settings import BadInput, to_json, write_file, write_folder
+
+if TYPE_CHECKING:  # a service reads `Release` from this module, and need not wait for pandas
+    import pandas as pd
 
 # %% ../nbs/2_build/09_tracking.ipynb #fff90cb3
 def git_commit(
@@ -416,7 +418,7 @@ def _run_row(run: Any, parameters: Sequence[str], metrics: Sequence[str]) -> dic
         "id": run.info.run_id,
         "name": run.data.tags.get("pipeline_run", run.info.run_name),
         "status": run.info.status,
-        "start": pd.Timestamp(start, unit="ms", tz="UTC"),
+        "start": datetime.fromtimestamp(start / 1000, UTC),
         "minutes": (end - start) / 60_000 if end else float("nan"),
         **{name: run.data.params.get(name) for name in parameters},
         **{name: run.data.metrics.get(name, float("nan")) for name in metrics},
@@ -431,8 +433,10 @@ class Records(RunLog):
         parameters: Sequence[str] = (),  # names of the parameters to show
         metrics: Sequence[str] = ("auc", "brier"),  # names of the metrics to show, as `metric_name` spells them
         parent: str | None = None,  # MLflow's id of a run whose children are wanted; runs without a parent unless given
-    ) -> pd.DataFrame:  # a row a run, newest first: id, name, status, start (UTC), minutes, parameters (text), metrics
+    ) -> "pd.DataFrame":  # a row a run, newest first: id, name, status, start (UTC), minutes, parameters (text), metrics
         "The runs as a table; a parameter or metric that a run does not have is missing there."
+        import pandas as pd
+
         found = _all_pages(self.client.search_runs, [self.experiment_id], order_by=["attributes.start_time DESC"])
         rows = [_run_row(run, parameters, metrics) for run in found if run.data.tags.get("mlflow.parentRunId") == parent]
         return pd.DataFrame(rows, columns=["id", "name", "status", "start", "minutes", *parameters, *metrics])
@@ -698,6 +702,8 @@ class Lineage:
         ]
 
     def _repr_html_(self) -> str:
+        import pandas as pd
+
         html: str = pd.DataFrame(self.records(), columns=["what", "answer"]).to_html(index=False, justify="left")
         return html
 
@@ -726,8 +732,10 @@ class Tracker(Aliases):
     def versions(
         self,
         model: str,  # name in the registry
-    ) -> pd.DataFrame:  # a row a version, newest first; empty for an unknown model
+    ) -> "pd.DataFrame":  # a row a version, newest first; empty for an unknown model
         "All versions of a model, with what is known of each."
+        import pandas as pd
+
         facts = ["bundle", "data", "commit", "pipeline_run", "promoted_at", "promoted_why", "withdrawn_at"]
         rows = [
             {
