@@ -91,7 +91,7 @@ def check_outputs() -> None:
 
 
 def check_pipeline() -> None:
-    "The pipeline on two weeks of data, its step notebooks executed again, and every command of the README."
+    "The pipeline on two weeks of data, its executed step notebooks again, and every command of the README."
     out = CHECKS / "out"
     call("mlops-course", "run", "--small", MLOPS_COURSE_OUT=str(out))
     copies = CHECKS / "steps"  # as deep below the root as nbs/pipeline, so that relative paths hold
@@ -101,6 +101,13 @@ def check_pipeline() -> None:
     for command in readme_commands():
         print("$", command, flush=True)
         call(*tested(command), MLOPS_COURSE_OUT=str(out))
+
+
+def check_reliability() -> None:
+    "The pipeline killed and resumed, and fed with bad input: the evidence notebook, in its short form."
+    source = NOTEBOOKS / "evidence" / "reliability.ipynb"
+    options = ["--cwd", source.parent, "--no-progress-bar", "-p", "thorough", "False"]
+    call("papermill", source, CHECKS / "reliability.ipynb", *options)
 
 
 def readme_commands() -> list[str]:
@@ -143,6 +150,7 @@ ALL: dict[str, Callable[[], None]] = {
     "notebooks": check_notebooks,
     "stored outputs": check_outputs,
     "pipeline and README": check_pipeline,
+    "reliability": check_reliability,
 }
 
 

@@ -46,11 +46,8 @@ def progress(
     total: int,  # how many steps there are
 ) -> Iterator[Callable[[str, str, float], None]]:  # to be told of each step: name, state, seconds
     "Show how far a run is: a bar in a terminal, a line a step elsewhere."
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with _bar(console, total) as report:
+    if sys.stderr.isatty():
+        with _bar(total) as report:
             yield report
     else:
         yield (
@@ -61,12 +58,13 @@ def progress(
 
 # %% ../nbs/5_project/29_commands.ipynb #b994e531
 @contextmanager
-def _bar(console: Any, total: int) -> Iterator[Callable[[str, str, float], None]]:
+def _bar(total: int) -> Iterator[Callable[[str, str, float], None]]:
     "A progress bar that names the steps at work."
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task, working = bar.add_task("", total=total), set()
 
         def report(step: str, state: str, seconds: float) -> None:
@@ -107,8 +105,8 @@ def _print(shown: Any) -> None:
     "Print a table or text, as wide as the terminal, or 120 characters where there is none."
     from rich.console import Console
 
-    console = Console(highlight=False)
-    Console(highlight=False, width=console.width if console.is_terminal else 120).print(shown, soft_wrap=isinstance(shown, str))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(shown, soft_wrap=isinstance(shown, str))
 
 # %% ../nbs/5_project/29_commands.ipynb #6fd63643
 def show_run(here: Places, run: "Run") -> None:
@@ -134,7 +132,10 @@ def _steps_table(run: "Run") -> "Table":
 # %% ../nbs/5_project/29_commands.ipynb #0f4de239
 def _closing(here: Places, run: "Run") -> list[str]:
     "The last lines about a run: the gate's decision, where things are, what to type next."
-    lines = [f"Run {run.name}: {run.status}, {run.seconds:.1f} s." + (f" {run.error}" if run.error else "")]
+    from mlops_course.pipeline import flat
+
+    settings = ", ".join(f"{name}={value}" for name, value in flat(run.parameters).items() if value != "")
+    lines = [f"Run {run.name}: {run.status}, {run.seconds:.1f} s." + (f" {run.error}" if run.error else ""), f"Trained with {settings}"]
     if run.decision:
         verdict = "[green]Promoted[/]" if run.decision["promote"] else "[yellow]Not promoted[/]"
         lines += [f"{verdict}: {reason}" for reason in run.decision["reasons"]]

@@ -386,11 +386,11 @@ def _arrivals(departure: np.ndarray, flights: pd.DataFrame, airports: pd.DataFra
 
 # %% ../nbs/2_build/05_flights.ipynb #44f9e64a
 REQUEST = (
-    Field("carrier", "text", "airline, by its two-letter code", "UA"),
+    Field("carrier", "text", "airline, by its two-letter code", "UA", named_in=("airlines", "carrier", "name")),
     Field("flight", "integer", "flight number", 1545),
-    Field("origin", "text", "airport of departure: EWR, JFK or LGA", "EWR"),
-    Field("dest", "text", "airport of destination", "IAH"),
-    Field("scheduled_departure", "time", "scheduled departure, with its offset from UTC", "2013-04-15T17:30:00-04:00"),
+    Field("origin", "text", "airport of departure: EWR, JFK or LGA", "EWR", named_in=("airports", "faa", "name")),
+    Field("dest", "text", "airport of destination", "IAH", named_in=("airports", "faa", "name")),
+    Field("scheduled_departure", "time", "scheduled departure, with its offset from UTC", "2013-04-15T17:30:00-04:00", zone=NEW_YORK),
 )
 
 

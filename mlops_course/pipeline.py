@@ -7,7 +7,7 @@ __all__ = ['PRIVATE', 'Report', 'EXPERIMENT', 'Step', 'Graph', 'read_graph', 're
            'resolve', 'convert', 'hash_code', 'library_modules', 'code_used', 'Recipe', 'environment_hash',
            'write_recipe', 'Finished', 'read_finished', 'hash_output', 'StepFailed', 'run_notebook', 'run_step',
            'Choice', 'Planned', 'examine', 'Workshop', 'record_path', 'execute', 'plan', 'Run', 'read_runs', 'read_run',
-           'lock', 'open_executor', 'LateTracker', 'track', 'read_measurements', 'run_pipeline', 'prepare',
+           'lock', 'open_executor', 'LateTracker', 'track', 'read_measurements', 'flat', 'run_pipeline', 'prepare',
            'release_bundle', 'keep', 'sweep']
 
 # %% ../nbs/2_build/11_pipeline.ipynb #a5ca8c75
@@ -20,7 +20,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -32,7 +32,7 @@ from typing import Any, Literal, cast
 
 from .requirements import Measurement, load_task, model_name
 from .settings import BadInput, Explained, Places, hash_bytes, hash_file, hash_folder, to_json, write_file, write_folder
-from .tracking import Dataset, Release, Tracker, git_commit, read_release, write_release
+from .tracking import Dataset, Release, Tracker, explained, git_commit, read_release, write_release
 
 # %% ../nbs/2_build/11_pipeline.ipynb #3fd6b38c
 @dataclass(frozen=True)
@@ -212,9 +212,9 @@ def code_used(
     folder = Path((find_spec(package).submodule_search_locations or [""])[0])  # type: ignore[union-attr]
     waiting, found = sorted(library_modules(source, package)), {}
     if task and ":" in task:
-        found[task] = hash_code(Path(find_spec(task.partition(":")[0]).origin or "").read_text())  # type: ignore[union-attr]
+        found[task] = hash_code(_task_file(task, folder).read_text(encoding="utf-8"))
     elif task:
-        waiting.append(task)
+        waiting.append(_task_file(task, folder).stem)
     while waiting:
         module = waiting.pop()
         path = folder / f"{module.partition('.')[0]}.py"
@@ -223,6 +223,18 @@ def code_used(
             found[module] = hash_code(code)
             waiting += library_modules(code, package)
     return dict(sorted(found.items()))
+
+
+def _task_file(task: str, folder: Path) -> Path:
+    "The file of the module that a task lives in, found without importing it."
+    module, elsewhere, _ = task.partition(":")
+    spec = find_spec(module) if elsewhere else None
+    path = Path(spec.origin or "") if spec else folder / f"{module}.py"
+    if not path.is_file() or (elsewhere and spec is None):
+        raise BadInput(
+            f"unknown task {task!r}", "the name of a module of mlops_course that defines TASK, or module:attribute", "Try -p task=flights."
+        )
+    return path
 
 # %% ../nbs/2_build/11_pipeline.ipynb #80be0e91
 @dataclass(frozen=True)
@@ -338,8 +350,16 @@ def run_notebook(
     try:
         papermill.execute_notebook(notebook, executed, dict(parameters), progress_bar=False, kernel_name="python3", **kernel)
     except papermill.PapermillExecutionError as error:
-        return str(error.evalue) if error.ename == "BadInput" else f"{error.ename}: {error.evalue}"
+        return _reason(error.ename, error.evalue)
     return ""
+
+
+def _reason(kind: str, message: str) -> str:
+    "What a notebook's exception means to a person: `BadInput` speaks for itself, the system's refusals get a word of advice."
+    if kind == "BadInput":
+        return message
+    advice = ": expected room on the disk and the right to write. Make room, or set MLOPS_COURSE_OUT to another folder."
+    return f"{kind}: {message}" + (advice if kind in ("OSError", "PermissionError") else "")
 
 # %% ../nbs/2_build/11_pipeline.ipynb #db8c13a0
 def run_step(
@@ -355,11 +375,10 @@ def run_step(
     with write_folder(folder) as temporary:
         executed = temporary / f"{step.name}.ipynb"
         parameters = recipe.parameters | {name: _relative(path, step.notebook.parent) for name, path in sources.items()}
-        given = {name: value for name, value in (("output", _relative(temporary, step.notebook.parent)), ("run", run))}
+        private = {"output": _relative(temporary, step.notebook.parent), "run": run}
         declared = read_parameters(step.notebook)
-        problem = run_notebook(
-            step.notebook, executed, parameters | {k: v for k, v in given.items() if k in declared}, step.notebook.parent
-        )
+        parameters |= {name: value for name, value in private.items() if name in declared}
+        problem = run_notebook(step.notebook, executed, parameters, step.notebook.parent)
         _tidy(executed, temporary.name, folder.name)
         outputs = {name: hash_output(temporary / name) for name in step.outputs}
         missing = [name for name, digest in outputs.items() if not digest]
@@ -596,7 +615,7 @@ def read_runs(places: Places) -> list[Run]:
     found = []
     for path in sorted(places.runs.glob("*/run.json"), reverse=True):
         if not path.parent.is_symlink():
-            with _unreadable_is_skipped():
+            with suppress(OSError, ValueError, TypeError):
                 found.append(Run(**json.loads(path.read_text(encoding="utf-8"))))
     return found
 
@@ -612,18 +631,9 @@ def read_run(places: Places, name: str) -> Run:
     shown = ", ".join(run.name for run in runs[:3]) or "none yet"
     raise BadInput(f"unknown run {name!r}", f"latest, or the name of a run ({shown})", "See mlops-course runs.")
 
-
-@contextmanager
-def _unreadable_is_skipped() -> Iterator[None]:
-    "Pass over a run record that is damaged or of another version."
-    try:
-        yield
-    except (OSError, ValueError, TypeError):
-        pass
-
 # %% ../nbs/2_build/11_pipeline.ipynb #64792b1f
 @contextmanager
-def lock(places: Places) -> Iterator[None]:
+def lock(places: Places) -> Iterator[list[str]]:  # the names of runs found dead
     "Keep other runs out of `places.out` while the body runs; sweep up what dead runs left behind."
     from filelock import FileLock, Timeout
 
@@ -642,20 +652,20 @@ def lock(places: Places) -> Iterator[None]:
             f"cannot write to {places.out} ({error.strerror})", "a folder that can be written", "Give another one: MLOPS_COURSE_OUT=…."
         ) from error
     try:
-        _sweep_up(places)
-        yield
+        yield _sweep_up(places)
     finally:
         guard.release()
 
 
-def _sweep_up(places: Places) -> None:
-    "Remove half-filled folders of dead runs, and mark runs that never ended."
+def _sweep_up(places: Places) -> list[str]:
+    "Remove half-filled folders of dead runs, mark runs that never ended, and name these."
     for leftover in [path for folder in (places.steps, places.bundles, places.data) for path in folder.glob(".*")]:
         shutil.rmtree(leftover, ignore_errors=True)
-    for run in read_runs(places):
-        if run.status == "running":
-            run.status = "interrupted"
-            write_file(places.runs / run.name / "run.json", to_json(asdict(run)))
+    dead = [run for run in read_runs(places) if run.status == "running"]
+    for run in dead:
+        run.status = "interrupted"
+        write_file(places.runs / run.name / "run.json", to_json(asdict(run)))
+    return [run.name for run in dead]
 
 # %% ../nbs/2_build/11_pipeline.ipynb #c19261ab
 @contextmanager
@@ -687,17 +697,17 @@ EXPERIMENT = "pipeline"  # the experiment under which all runs of the pipeline a
 
 
 class LateTracker:
-    "A tracker that connects beside the work, from the first call of `start`."
+    "A tracker that connects beside the work, from the first call of `start`, and opens the run's entry."
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
+    def __init__(self, places: Places, run: str) -> None:
+        self.places, self.run = places, run
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="tracking")
         self.opening: Future[Tracker] | None = None
 
     def start(self) -> None:
         "Begin to connect, once; a server elsewhere is waited for, so that one which does not answer costs nothing more."
         if self.opening is None:
-            self.opening = self.pool.submit(Tracker, self.places.tracking_uri, EXPERIMENT, self.places.out / "mlartifacts")
+            self.opening = self.pool.submit(self._open)
             if not self.places.tracking_uri.startswith("sqlite"):
                 self.opening.result()
 
@@ -706,6 +716,19 @@ class LateTracker:
         self.start()
         assert self.opening is not None
         return self.opening.result()
+
+    def close_run(self, run: str, status: Literal["FAILED", "KILLED"]) -> None:
+        "Say that a run did not end well, where the server has heard of it and can be reached."
+        if self.opening is not None:
+            with suppress(Explained):
+                if identity := self.get().find_run(run):
+                    self.get().close_run(identity, status)
+
+    def _open(self) -> Tracker:
+        "Connect, and open the run's entry."
+        tracker = Tracker(self.places.tracking_uri, EXPERIMENT, self.places.out / "mlartifacts")
+        tracker.open_run(self.run)
+        return tracker
 
 # %% ../nbs/2_build/11_pipeline.ipynb #0d6c0e1a
 def track(
@@ -717,17 +740,21 @@ def track(
     parent: str | None = None,  # tracking id of the run this is a part of, such as a sweep
 ) -> str:  # the tracking id
     "Log a run that went well: parameters, measurements, data sets, executed notebooks."
-    identity = tracker.open_run(run.name, parent, {"commit": git_commit(places.root)})
-    tracker.log(
-        identity,
-        parameters=_flat(run.parameters),
-        measurements=read_measurements(graph, finished),
-        datasets=[
-            dataset for name, result in finished.items() for output in graph.steps[name].datasets for dataset in _datasets(result, output)
-        ],
-        files={f"notebooks/{name}.ipynb": result.folder / f"{name}.ipynb" for name, result in finished.items()},
-    )
-    tracker.close_run(identity, "FINISHED")
+    with explained(tracker.uri):
+        identity = tracker.open_run(run.name, parent, {"commit": git_commit(places.root)})
+        tracker.log(
+            identity,
+            parameters=flat(run.parameters),
+            measurements=read_measurements(graph, finished),
+            datasets=[
+                dataset
+                for name, result in finished.items()
+                for output in graph.steps[name].datasets
+                for dataset in _datasets(result, output)
+            ],
+            files={f"notebooks/{name}.ipynb": result.folder / f"{name}.ipynb" for name, result in finished.items()},
+        )
+        tracker.close_run(identity, "FINISHED")
     return identity
 
 # %% ../nbs/2_build/11_pipeline.ipynb #906f6b87
@@ -740,7 +767,7 @@ def read_measurements(graph: Graph, finished: Mapping[str, Finished]) -> list[Me
     ]
 
 
-def _flat(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def flat(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     "All steps' parameters by name, with the step before it where two steps differ in its value."
     values: dict[str, set[str]] = {}
     for own in parameters.values():
@@ -774,8 +801,8 @@ def run_pipeline(
     "Run the pipeline from the raw data to the gate, and record what happened."
     workshop = prepare(places, given, small, choice)
     run, finished, began = Run(workshop.run, parameters=workshop.parameters), {}, time.monotonic()
-    with lock(places), open_executor(scheduler) as executor:
-        tracker = LateTracker(places)
+    with lock(places) as dead, open_executor(scheduler) as executor:
+        tracker = LateTracker(places, run.name)
         try:
             for planned, result in execute(workshop, executor, _announcing(report, run, tracker)):
                 finished[planned.step.name] = result
@@ -787,9 +814,12 @@ def run_pipeline(
             run.status = "finished"
         except BaseException as error:
             run.status, run.error = ("failed", str(error)) if isinstance(error, Exception) else ("interrupted", "stopped by hand")
+            tracker.close_run(run.name, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         finally:
             run.seconds = round(time.monotonic() - began, 1)
+            for name in dead:
+                tracker.close_run(name, "KILLED")
             if run.status != "running":
                 run.save(places)
     return run, True

@@ -249,6 +249,8 @@ class Field:
     meaning: str  # in full words
     example: str | int  # a value that works
     required: bool = True
+    zone: str = ""  # of a time: on whose clock people read it, such as "America/New_York"; empty for UTC
+    named_in: tuple[str, str, str] | None = None  # of a code: table, column of codes and column of names, where people find it spelled out
 
 # %% ../nbs/1_foundations/02_requirements.ipynb #93449a8e
 class Context(Protocol):
@@ -351,7 +353,7 @@ def load_task(
         raise BadInput(
             f"unknown task {name!r} ({error})",
             "the name of a module of mlops_course that defines TASK, or module:attribute",
-            "Try --task flights.",
+            "Try flights.",
         ) from error
     if not isinstance(task, Task):
         raise BadInput(f"{name!r} is a {type(task).__name__}", "a Task", "Point to an instance of a subclass of Task.")
