@@ -232,7 +232,9 @@ def _task_file(task: str, folder: Path) -> Path:
     path = Path(spec.origin or "") if spec else folder / f"{module}.py"
     if not path.is_file() or (elsewhere and spec is None):
         raise BadInput(
-            f"unknown task {task!r}", "the name of a module of mlops_course that defines TASK, or module:attribute", "Try -p task=flights."
+            f"unknown task {task!r}",
+            "the name of a module of mlops_course that defines TASK, or module:attribute",
+            "Check the name given with -p task=….",
         )
     return path
 

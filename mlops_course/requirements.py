@@ -353,7 +353,7 @@ def load_task(
         raise BadInput(
             f"unknown task {name!r} ({error})",
             "the name of a module of mlops_course that defines TASK, or module:attribute",
-            "Try flights.",
+            "Check its spelling, and that it can be imported.",
         ) from error
     if not isinstance(task, Task):
         raise BadInput(f"{name!r} is a {type(task).__name__}", "a Task", "Point to an instance of a subclass of Task.")
