@@ -94,10 +94,10 @@ def check_pipeline() -> None:
     "The pipeline on two weeks of data, its executed step notebooks again, and every command of the README."
     out = CHECKS / "out"
     call("mlops-course", "run", "--small", MLOPS_COURSE_OUT=str(out))
-    copies = CHECKS / "steps"  # as deep below the root as nbs/pipeline, so that relative paths hold
+    copies = ROOT / "out" / "check-steps"  # as deep below the root as nbs/pipeline, so that relative paths hold
     for path in (out / "runs" / "latest").glob("*/*.ipynb"):
         copy_with_counts(path, copies / path.name)
-    nbval(copies, MLOPS_COURSE_OUT=str(out))
+    nbval(copies, workers=1, MLOPS_COURSE_OUT=str(out))  # one after the other: they write what others read
     for command in readme_commands():
         print("$", command, flush=True)
         call(*tested(command), MLOPS_COURSE_OUT=str(out))
@@ -138,10 +138,10 @@ def copy_with_counts(source: Path, target: Path) -> None:
     target.write_text(json.dumps(notebook), encoding="utf-8")
 
 
-def nbval(folder: Path, **environment: str) -> None:
+def nbval(folder: Path, workers: int = os.cpu_count() or 1, **environment: str) -> None:
     "Run the notebooks of a folder again, and compare every output with the one that is stored."
     options = ["--quiet", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "600"]
-    call("pytest", *options, "-n", str(os.cpu_count() or 1), "--dist", "loadfile", folder, **environment)
+    call("pytest", *options, "-n", str(workers), "--dist", "loadfile", folder, **environment)
 
 
 ALL: dict[str, Callable[[], None]] = {
@@ -158,7 +158,8 @@ def main() -> None:
     "Run all checks in order, each with its time; or only generate."
     if sys.argv[1:] == ["sync"]:
         return generate()
-    shutil.rmtree(CHECKS, ignore_errors=True)
+    for folder in (CHECKS, ROOT / "out" / "check-steps"):
+        shutil.rmtree(folder, ignore_errors=True)
     for name, check in ALL.items():
         began = time.monotonic()
         print(f"== {name}", flush=True)

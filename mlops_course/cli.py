@@ -246,8 +246,10 @@ def locked_versions(root: Path) -> dict[str, str]:
 
 def _packages(root: Path) -> Finding:
     "Whether the installed packages are those of the lock file."
+    from packaging.utils import canonicalize_name
+
     asked = locked_versions(root)
-    installed = {distribution.name.lower().replace("_", "-"): distribution.version for distribution in metadata.distributions()}
+    installed = {str(canonicalize_name(distribution.name)): distribution.version for distribution in metadata.distributions()}
     wrong = [
         f"{name} {installed.get(name, 'missing')} instead of {version}" for name, version in asked.items() if installed.get(name) != version
     ]
