@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV = $(shell command -v uv || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab sync lock
+.PHONY: help setup run serve test lab sync lock
 
 help: ## say what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ setup: .venv/.ready ## install exactly what the lock file says into .venv
 
 run: setup ## train, judge, pack and register a model on the whole year
 	@$(BIN)/mlops-course run
+
+serve: setup ## serve the champion: the app, the API and its description
+	@$(BIN)/mlops-course serve
 
 test: setup ## run every check
 	@$(BIN)/python .ci/check.py

@@ -4,7 +4,9 @@
 
 # %% auto #0
 __all__ = ['SWEEP_COLUMNS', 'read_settings', 'progress', 'run_command', 'show_plan', 'show_run', 'sweep_command', 'runs_command',
-           'show_command', 'Finding', 'locked_versions', 'examine_machine', 'doctor_command', 'make_parser', 'main']
+           'show_command', 'serve_command', 'key_command', 'login_command', 'promote_command', 'rollback_command',
+           'space_command', 'container_command', 'Finding', 'locked_versions', 'examine_machine', 'doctor_command',
+           'make_parser', 'main']
 
 # %% ../nbs/5_project/29_commands.ipynb #391d54d3
 import argparse
@@ -24,6 +26,7 @@ if TYPE_CHECKING:  # both take longer to import than --help may take
     from rich.table import Table
 
     from mlops_course.pipeline import Choice, Run
+    from mlops_course.tracking import Release
 
 # %% ../nbs/5_project/29_commands.ipynb #939529fa
 def read_settings(
@@ -218,6 +221,108 @@ def show_command(arguments: argparse.Namespace) -> None:
     _print(table)
     show_run(here, run)
 
+# %% ../nbs/5_project/29_commands.ipynb #4f9eb65e
+def serve_command(arguments: argparse.Namespace) -> None:
+    "Serve the champion, training one first where there is none."
+    from mlops_course.api import read_security
+    from mlops_course.deploy import serve_champion
+
+    here, lead = places(), arguments.lead_hours
+    security = read_security(arguments.security) if arguments.security else None
+    _train_first(here, arguments.task, lead)
+    chosen = {"host": arguments.host, "port": arguments.port, "store_url": arguments.store, "durability": arguments.durability}
+    serve_champion(
+        here,
+        arguments.task,
+        lead_hours=lead,
+        security=security,
+        insecure=arguments.insecure,
+        app=not arguments.no_app,
+        share=arguments.share,
+        **chosen,
+    )
+
+
+def _train_first(here: Places, task: str, lead: float | None) -> None:
+    "Train a model when none is in service."
+    from mlops_course.pipeline import prepare, run_pipeline
+    from mlops_course.service import record_path
+
+    if record_path(here, task, lead).is_file():
+        return
+    given = {"task": task, **({"lead_hours": str(lead)} if lead is not None else {})}
+    print("No model is in service yet. Training one first; this takes about a minute.", flush=True)
+    with progress(len(prepare(here, given).graph.steps)) as report:
+        run, _ = run_pipeline(here, given, report=report)
+    if not record_path(here, task, lead).is_file():
+        raise BadInput(
+            f"run {run.name} did not bring a model into service",
+            "a model that meets every requirement",
+            f"See why: mlops-course show {run.name}",
+        )
+
+# %% ../nbs/5_project/29_commands.ipynb #c5708b6c
+def key_command(arguments: argparse.Namespace) -> None:
+    "Make a key for a program, shown this once."
+    from mlops_course.api import add_key
+
+    print(add_key(arguments.security, arguments.name))
+    print("Shown this once; the file keeps its hash. Use it as: Authorization: Bearer KEY", file=sys.stderr)
+
+
+def login_command(arguments: argparse.Namespace) -> None:
+    "Let a person in by user and password; the password is asked for, not typed on the command line."
+    from getpass import getpass
+
+    from mlops_course.api import add_login
+
+    add_login(arguments.security, arguments.name, getpass(f"Password for {arguments.name}: "))
+
+# %% ../nbs/5_project/29_commands.ipynb #426d4d81
+def promote_command(arguments: argparse.Namespace) -> None:
+    "Put a registered version in service by hand."
+    from mlops_course.deploy import promote_version
+    from mlops_course.requirements import model_name
+
+    model = model_name(arguments.task, _lead(arguments))
+    _print(_release_line(promote_version(places(), model, arguments.version, (arguments.why,))))
+
+
+def rollback_command(arguments: argparse.Namespace) -> None:
+    "Put the champion before back in service."
+    from mlops_course.deploy import roll_back
+    from mlops_course.requirements import model_name
+
+    _print(_release_line(roll_back(places(), model_name(arguments.task, _lead(arguments)))))
+
+
+def _lead(arguments: argparse.Namespace) -> float:
+    "The lead that was typed, or else the task's own."
+    from mlops_course.requirements import load_task
+
+    return load_task(arguments.task).lead_hours if arguments.lead_hours is None else float(arguments.lead_hours)
+
+
+def _release_line(release: "Release") -> str:
+    "One line about the model that is in service now."
+    return f"In service: version {release.version} of {release.model}, bundle {release.bundle[:12]}. {'; '.join(release.reasons)}"
+
+# %% ../nbs/5_project/29_commands.ipynb #69863011
+def space_command(arguments: argparse.Namespace) -> None:
+    "Write the champion as a folder that is a Gradio Space."
+    from mlops_course.deploy import write_space
+
+    folder = write_space(arguments.directory, places(), arguments.task, arguments.lead_hours)
+    print(f"Wrote {_shown(folder)}. Push it to a Space as it is, or try it: see its README.md.")
+
+
+def container_command(arguments: argparse.Namespace) -> None:
+    "Write the champion as a folder with a Dockerfile and a unit for systemd."
+    from mlops_course.deploy import write_container
+
+    folder = write_container(arguments.directory, places(), arguments.task, arguments.lead_hours)
+    print(f"Wrote {_shown(folder)}. Build it with: docker build {_shown(folder)}")
+
 # %% ../nbs/5_project/29_commands.ipynb #9720c430
 @dataclass(frozen=True)
 class Finding:
@@ -366,8 +471,64 @@ def make_parser() -> argparse.ArgumentParser:
     _command(commands, "runs", runs_command, "List the runs on this machine, the newest first.", "mlops-course runs")
     show = _command(commands, "show", show_command, "Show one run: parameters, steps, scores, decision.", "mlops-course show latest")
     show.add_argument("run", metavar="RUN", help="name of a run, or latest")
+    _add_serving(commands)
     doctor = _command(commands, "doctor", doctor_command, "Say what is missing on this machine, and how to get it.", "mlops-course doctor")
     doctor.add_argument("--task", default="flights", help="the task whose data is looked for (default: %(default)s)")
+    return parser
+
+# %% ../nbs/5_project/29_commands.ipynb #5b899f99
+def _add_serving(commands: Any) -> None:
+    "The commands that serve a champion, change it, or take it elsewhere."
+    serve = _for_a_model(
+        _command(
+            commands, "serve", serve_command, "Serve the champion: the app, the API and its description.", "mlops-course serve --port 8000"
+        )
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=7860, help="port to listen on (default: %(default)s)")
+    serve.add_argument(
+        "--store",
+        metavar="URL",
+        help="where answers are kept, such as postgresql+psycopg://user@host/name (default: SQLite in the folder for results)",
+    )
+    serve.add_argument(
+        "--durability", choices=("normal", "full"), default="normal", help="full also survives a loss of power (default: %(default)s)"
+    )
+    serve.add_argument("--security", type=Path, metavar="FILE", help="keys and logins, made with the commands key and login")
+    serve.add_argument("--insecure", action="store_true", help="let anybody in without a key, from anywhere")
+    serve.add_argument("--no-app", action="store_true", help="the API alone")
+    serve.add_argument("--share", action="store_true", help="open Gradio's public tunnel and print its link; needs a login")
+    for name, function, description in (
+        ("key", key_command, "Make a key for a program."),
+        ("login", login_command, "Let a person in by user and password."),
+    ):
+        command = _command(commands, name, function, description, f"mlops-course {name} ada --security keys.json")
+        command.add_argument("name", metavar="NAME", help="whom it is for")
+        command.add_argument("--security", type=Path, metavar="FILE", required=True, help="the file that keeps the hashes")
+    promote = _for_a_model(
+        _command(
+            commands,
+            "promote",
+            promote_command,
+            "Put a registered version in service by hand.",
+            "mlops-course promote 3 --why 'the gate was too strict'",
+        )
+    )
+    promote.add_argument("version", type=int, metavar="VERSION", help="number of the version in the registry")
+    promote.add_argument("--why", default="promoted by hand", help="the reason, for the record (default: %(default)s)")
+    _for_a_model(_command(commands, "rollback", rollback_command, "Put the champion before back in service.", "mlops-course rollback"))
+    for name, function, description in (
+        ("space", space_command, "Write the champion as a Gradio Space."),
+        ("container", container_command, "Write the champion with a Dockerfile and a unit for systemd."),
+    ):
+        command = _for_a_model(_command(commands, name, function, description, f"mlops-course {name} out/{name}"))
+        command.add_argument("directory", type=Path, metavar="DIR", help="the folder to write")
+
+
+def _for_a_model(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    "Add the options that say which model is meant."
+    parser.add_argument("--task", default="flights", help="the task (default: %(default)s)")
+    parser.add_argument("--lead-hours", type=float, help="hours between prediction and event (default: the task's own)")
     return parser
 
 # %% ../nbs/5_project/29_commands.ipynb #3e76e866
