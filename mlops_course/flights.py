@@ -474,9 +474,12 @@ class EventLog:
         keys = (group << 32) + minute
         order = np.argsort(keys, kind="stable")
         self.keys = keys[order]
-        self.totals = np.zeros((len(amounts), len(keys) + 1), dtype=np.int64)
-        for total, amount in zip(self.totals, amounts, strict=True):
+        totals = np.zeros((len(amounts), len(keys) + 1), dtype=np.int64)
+        for total, amount in zip(totals, amounts, strict=True):
             np.cumsum(amount[order], out=total[1:])
+        # a context stays in memory for as long as the service runs: half the room where every sum fits into 32 bits
+        fits = np.abs(totals).max(initial=0) < 2**30
+        self.totals = totals.astype(np.int32 if fits else np.int64)
 
     def position(self, group: np.ndarray, minute: np.ndarray) -> np.ndarray:
         "How many events belong to smaller groups, or to this group and are not after `minute`."
