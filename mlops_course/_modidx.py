@@ -599,6 +599,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'mlops_course/pipeline.py'),
                                        'mlops_course.pipeline.run_step': ('2_build/pipeline.html#run_step', 'mlops_course/pipeline.py'),
                                        'mlops_course.pipeline.sweep': ('2_build/pipeline.html#sweep', 'mlops_course/pipeline.py'),
+                                       'mlops_course.pipeline.sweep_choice': ( '2_build/pipeline.html#sweep_choice',
+                                                                               'mlops_course/pipeline.py'),
                                        'mlops_course.pipeline.track': ('2_build/pipeline.html#track', 'mlops_course/pipeline.py'),
                                        'mlops_course.pipeline.write_recipe': ( '2_build/pipeline.html#write_recipe',
                                                                                'mlops_course/pipeline.py')},

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,14 +163,13 @@ def sweep_command(arguments: argparse.Namespace) -> None:
     "Run every combination of parameter values up to the evaluation, and compare."
     from rich.table import Table
 
-    from mlops_course.pipeline import read_graph, sweep
+    from mlops_course.pipeline import read_graph, sweep, sweep_choice
 
     here = places()
+    graph = read_graph(here.notebooks)
     grid = {name: values.split(",") for name, values in read_settings(arguments.parameters).items()}
-    members = 1
-    for values in grid.values():
-        members *= len(values)
-    with progress(members * len(read_graph(here.notebooks).steps)) as report:
+    members = prod(len(values) for values in grid.values())
+    with progress(members * len(sweep_choice(graph).wanted(graph))) as report:
         rows = sweep(here, grid, arguments.small, arguments.scheduler, report)
     shown = [*grid, *(name for name in SWEEP_COLUMNS if name in rows[0])]
     table = Table(*shown, box=None, pad_edge=False)

@@ -8,7 +8,7 @@ __all__ = ['PRIVATE', 'Report', 'EXPERIMENT', 'Step', 'Graph', 'read_graph', 're
            'write_recipe', 'Finished', 'read_finished', 'hash_output', 'StepFailed', 'run_notebook', 'run_step',
            'Choice', 'Planned', 'examine', 'Workshop', 'record_path', 'execute', 'plan', 'Run', 'read_runs', 'read_run',
            'lock', 'open_executor', 'LateTracker', 'track', 'read_measurements', 'flat', 'run_pipeline', 'prepare',
-           'release_bundle', 'keep', 'sweep']
+           'release_bundle', 'keep', 'sweep_choice', 'sweep']
 
 # %% ../nbs/2_build/11_pipeline.ipynb #a5ca8c75
 import ast
@@ -918,6 +918,11 @@ def keep(
     return kept
 
 # %% ../nbs/2_build/11_pipeline.ipynb #5af3ef65
+def sweep_choice(graph: Graph) -> Choice:
+    "How far a member of a sweep runs: up to the step that measures."
+    return Choice(until=graph.record["measurements"].partition("/")[0])
+
+# %% ../nbs/2_build/11_pipeline.ipynb #ca54f37e
 def sweep(
     places: Places,
     grid: Mapping[str, Sequence[str]],  # parameter → values as typed, such as {"learning_rate": ["0.03", "0.1"]}
@@ -928,9 +933,9 @@ def sweep(
     "Run the pipeline up to evaluation for every combination of values, and compare."
     if not grid:
         raise BadInput("a sweep over nothing", "at least one parameter with values", "Try -p learning_rate=0.03,0.06,0.1.")
-    until = read_graph(places.notebooks).record["measurements"].partition("/")[0]
+    choice = sweep_choice(read_graph(places.notebooks))
     members = [dict(zip(grid, values)) for values in product(*grid.values())]
-    workshops = [prepare(places, member, small, Choice(until=until)) for member in members]
+    workshops = [prepare(places, member, small, choice) for member in members]
     name, rows = f"sweep-{_new_name(places)}", []
     with lock(places), open_executor(scheduler) as executor:
         tracker = Tracker(places.tracking_uri, EXPERIMENT, places.out / "mlartifacts")
