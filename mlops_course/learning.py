@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['OBJECTIVES', 'COMPETENCES', 'PROMISED', 'PARTS', 'LABORATORY', 'PROFILE', 'PROGRESS', 'KEPT', 'DROPPED', 'TASK',
            'QUESTION', 'CHOICE', 'WORD', 'WEEKS', 'WEEKLY', 'Part', 'Chapter', 'read_notebook', 'prose', 'read_chapter',
-           'read_chapters', 'hours', 'NotYet', 'Hint', 'close_to', 'Exercise', 'Passed', 'passed', 'note_passed',
-           'student_notebook', 'write_student_notebooks', 'Task', 'read_tasks', 'coverage', 'Question', 'read_quiz',
-           'read_words', 'term_plan', 'Standing', 'standing']
+           'read_chapters', 'chapter_paths', 'hours', 'NotYet', 'Hint', 'close_to', 'Exercise', 'Passed', 'passed',
+           'note_passed', 'student_notebook', 'write_student_notebooks', 'Task', 'read_tasks', 'coverage', 'Question',
+           'read_quiz', 'read_words', 'term_plan', 'Standing', 'standing']
 
 # %% ../nbs/5_project/25_guide.ipynb #112516c1
 import json
@@ -134,7 +134,13 @@ def read_chapters(
     root: Path,  # the checkout
 ) -> list[Chapter]:  # of the four parts that the card names, in reading order
     "All chapters that are studied."
-    return [read_chapter(path) for part in PARTS for path in sorted((root / "nbs" / part.folder).glob("[0-9][0-9]_*.ipynb"))]
+    return [read_chapter(path) for path in chapter_paths(root)]
+
+
+def chapter_paths(root: Path) -> list[Path]:
+    "Their notebooks; chapter 0, on figures, is not studied."
+    paths = [path for part in PARTS for path in sorted((root / "nbs" / part.folder).glob("[0-9][0-9]_*.ipynb"))]
+    return [path for path in paths if not path.name.startswith("00_")]
 
 # %% ../nbs/5_project/25_guide.ipynb #21d6e445
 def hours(
