@@ -35,7 +35,7 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import orjson
@@ -383,11 +383,11 @@ log = logging.getLogger("mlops_course.api")
 class Metrics(Protocol):
     "What counts and times requests; handed in by whoever watches the service."
 
-    def observe(self, method: str, path: str, status: int, seconds: float) -> None:
+    def observe(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
         "One request was served, at the address of that pattern."
 
-    def answered(self, answers: Sequence[Answer]) -> None:
-        "Predictions were made."
+    def answered(self, answers: Sequence[Answer], request_id: str) -> None:
+        "Predictions were made, and are durable."
 
     def text(self) -> str:
         "All of it, in the text format of Prometheus."
@@ -438,7 +438,7 @@ class Guard:
         path = scope["path"] if scope["path"] in self.shortcuts else getattr(scope.get("route"), "path", None) or "other"
         method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH") else "other"
         if self.metrics is not None:
-            self.metrics.observe(method, path, status, seconds)
+            self.metrics.observe(method, path, status, seconds, request_id)
         log.info("%s %s %d %.1f ms %s", method, path, status, seconds * 1000, request_id)
 
 # %% ../nbs/3_deploy/16_api.ipynb #a6e6b3d7
@@ -559,7 +559,11 @@ class AnswerBody(BaseModel):
     probability: float = Field(ge=0, le=1)
     sentence: str = Field(description="the probability in words")
     base_rate: float = Field(description="share of the outcome in the data that the model learned from")
-    degraded: list[str] = Field(description="what was missing or unusual")
+    degraded: list[str] = Field(description="what was missing, new or impossible about the request")
+    mode: Literal["model", "baseline", "widened", "abstained"] = Field(description="how it was answered; abstained is no forecast")
+    low: float | None = Field(description="lower end, where the answer is a span")
+    high: float | None = Field(description="upper end, where the answer is a span")
+    reason: str = Field(description="why it was not answered by the model alone; empty when it was")
     task: str
     model: str
     version: int
@@ -700,7 +704,7 @@ def add_predictions(
         "The answer to the request in a body."
         answer = await gatherer.ask(await read_body(receive), read_key(scope, shared))
         if metrics is not None:
-            metrics.answered([answer])
+            metrics.answered([answer], scope["request_id"])
         return to_response(shown(answer), 201, {"location": f"/v1/predictions/{answer.id}"})
 
     @api.post("/v1/predictions", status_code=201, response_model=AnswerBody, openapi_extra=body_of(model, example), tags=["predictions"])
@@ -722,7 +726,7 @@ def add_predictions(
         requests, key = _rows(await read_body(request.receive), limits), read_key(request.scope, shared)
         keys = [f"{key}/{row}" for row in range(len(requests))] if key else []
         async with batches:
-            content = await run_in_threadpool(_answer_batch, service, requests, keys, metrics)
+            content = await run_in_threadpool(_answer_batch, service, requests, keys, metrics, request.scope["request_id"])
         return Response(content, media_type="application/json")
 
     return gatherer
@@ -741,12 +745,12 @@ def _rows(body: Any, limits: Limits) -> list[Any]:
     return requests
 
 
-def _answer_batch(service: Service, requests: Sequence[Any], keys: Sequence[str], metrics: Metrics | None) -> bytes:
+def _answer_batch(service: Service, requests: Sequence[Any], keys: Sequence[str], metrics: Metrics | None, request_id: str) -> bytes:
     "The answers to a batch as JSON."
     results = service.predict_many(requests, keys)
     answers = [result for result in results if isinstance(result, Answer)]
     if metrics is not None:
-        metrics.answered(answers)
+        metrics.answered(answers, request_id)
     rows = [
         {"row": row, "answer": shown(result)} if isinstance(result, Answer) else {"row": row, "errors": field_errors(result)}
         for row, result in enumerate(results)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table as RichTable
 
-from .requirements import Feature, Measurement, Task, Verdicts
+from .requirements import Feature, Measurement, Task, Verdict, Verdicts
 from .settings import BadInput
 
 # %% ../nbs/2_build/08_evaluation.ipynb #435dcb5e
@@ -452,9 +452,11 @@ class Decision:
 def decide(
     verdicts: Verdicts,  # on all requirements of the task
     comparison: Comparison | None,  # with the champion; None when there is none yet
+    champion: Verdicts | None = None,  # on the champion, judged on the same rows; what it was not judged by excuses nothing
 ) -> Decision:
-    "Promote what meets every requirement and, where there is a champion, is shown to be better than it."
-    against = [f"{verdict}; {verdict.requirement.why}" for verdict in verdicts.failures]
+    "Promote what meets every requirement, or misses none by more than the champion does, and is shown to be better than it."
+    excused = [verdict for verdict in verdicts.failures if comparison is not None and _no_worse(verdict, champion)]
+    against = [f"{verdict}; {verdict.requirement.why}" for verdict in verdicts.failures if verdict not in excused]
     if not len(verdicts):
         against.append("no requirement was asked, so nothing is proved")
     if comparison is not None and not comparison.better:
@@ -462,7 +464,18 @@ def decide(
     if against:
         return Decision(False, tuple(against))
     beaten = "there is no champion yet" if comparison is None else f"better than the champion: {comparison}"
-    return Decision(True, (f"all {len(verdicts)} requirements are met", beaten))
+    met = f"{len(verdicts) - len(excused)} of {len(verdicts)}" if excused else f"all {len(verdicts)}"
+    excuses = [f"{verdict}: the champion misses it too, by no less" for verdict in excused]
+    return Decision(True, (f"{met} requirements are met", *excuses, beaten))
+
+# %% ../nbs/2_build/08_evaluation.ipynb #061e0e6a
+def _no_worse(verdict: Verdict, champion: Verdicts | None) -> bool:
+    "Whether the champion misses the same requirement on the same rows, by as much or more."
+    for other in champion or ():
+        if other.requirement == verdict.requirement and verdict.measurement and other.measurement and not other.met:
+            sign = 1 if verdict.requirement.op == ">=" else -1
+            return sign * verdict.measurement.value >= sign * other.measurement.value
+    return False
 
 # %% ../nbs/2_build/08_evaluation.ipynb #813f7b13
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,9 +6,9 @@
 __all__ = ['PRIVATE', 'Report', 'EXPERIMENT', 'Step', 'Graph', 'read_graph', 'read_cells', 'read_parameters', 'own_parameters',
            'resolve', 'convert', 'hash_code', 'library_modules', 'code_used', 'Recipe', 'environment_hash',
            'write_recipe', 'Finished', 'read_finished', 'hash_output', 'StepFailed', 'run_notebook', 'run_step',
-           'Choice', 'Planned', 'examine', 'Workshop', 'record_path', 'execute', 'plan', 'Run', 'read_runs', 'read_run',
-           'lock', 'open_executor', 'LateTracker', 'track', 'read_measurements', 'flat', 'run_pipeline', 'prepare',
-           'release_bundle', 'keep', 'sweep_choice', 'sweep']
+           'kernel_environment', 'Choice', 'Planned', 'examine', 'Workshop', 'record_path', 'execute', 'plan', 'Run',
+           'read_runs', 'read_run', 'lock', 'open_executor', 'LateTracker', 'track', 'read_measurements', 'flat',
+           'run_pipeline', 'prepare', 'release_bundle', 'keep', 'sweep_choice', 'sweep']
 
 # %% ../nbs/2_build/11_pipeline.ipynb #a5ca8c75
 import ast
@@ -335,11 +335,23 @@ class StepFailed(Explained):
         return f"step {self.step} stopped: {self.problem} (executed notebook: {self.notebook})"
 
 # %% ../nbs/2_build/11_pipeline.ipynb #42a26a90
+def _kernel_manager(environ: Mapping[str, str]) -> type[Any]:
+    "A kernel manager whose kernels find these variables in their environment."
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            await super().start_kernel(**{**options, "env": {**os.environ, **environ}})
+
+    return Manager
+
+# %% ../nbs/2_build/11_pipeline.ipynb #db8c13a0
 def run_notebook(
     notebook: Path,  # the step notebook
     executed: Path,  # where the executed copy goes; also written when a cell raises
     parameters: Mapping[str, Any],
     folder: Path,  # the kernel's current folder
+    environ: Mapping[str, str] = {},  # variables for the kernel alone, on top of this process's own
 ) -> str:  # what a cell raised, in one line; empty when all went well
     "Run one notebook with papermill, in a kernel of its own, from the given folder."
     import logging
@@ -349,6 +361,7 @@ def run_notebook(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # the folder goes to the kernel alone: papermill's own `cwd` moves the whole process, and steps run side by side
     kernel: dict[str, Any] = {"resources": {"metadata": {"path": str(folder)}}, "extra_arguments": ["--log-level=50"]}
+    kernel |= {"kernel_manager_class": _kernel_manager(environ)} if environ else {}
     try:
         papermill.execute_notebook(notebook, executed, dict(parameters), progress_bar=False, kernel_name="python3", **kernel)
     except papermill.PapermillExecutionError as error:
@@ -363,13 +376,14 @@ def _reason(kind: str, message: str) -> str:
     advice = ": expected room on the disk and the right to write. Make room, or set MLOPS_COURSE_OUT to another folder."
     return f"{kind}: {message}" + (advice if kind in ("OSError", "PermissionError") else "")
 
-# %% ../nbs/2_build/11_pipeline.ipynb #db8c13a0
+# %% ../nbs/2_build/11_pipeline.ipynb #30751fba
 def run_step(
     step: Step,
     recipe: Recipe,
     sources: Mapping[str, Path],  # input parameter → the file or folder it shall read
     steps: Path,  # the store of results
     run: str,  # name of the pipeline run
+    environ: Mapping[str, str] = {},  # variables for its kernel, from `kernel_environment`
 ) -> Finished:
     "Run a step and put its results into the store, whole; StepFailed when its notebook raises."
     folder = steps / f"{step.name}-{recipe.key}"
@@ -380,7 +394,7 @@ def run_step(
         private = {"output": _relative(temporary, step.notebook.parent), "run": run}
         declared = read_parameters(step.notebook)
         parameters |= {name: value for name, value in private.items() if name in declared}
-        problem = run_notebook(step.notebook, executed, parameters, step.notebook.parent)
+        problem = run_notebook(step.notebook, executed, parameters, step.notebook.parent, environ)
         _tidy(executed, temporary.name, folder.name)
         outputs = {name: hash_output(temporary / name) for name in step.outputs}
         missing = [name for name, digest in outputs.items() if not digest]
@@ -390,6 +404,11 @@ def run_step(
         finished = Finished(step.name, folder, recipe, outputs, round(time.monotonic() - started, 2), _now())
         write_file(temporary / "step.json", to_json({**asdict(finished), "folder": folder.name}))
     return finished
+
+
+def kernel_environment(places: Places) -> dict[str, str]:
+    "The variables by which a kernel finds the very same places."
+    return {"MLOPS_COURSE_OUT": str(places.out), "MLFLOW_TRACKING_URI": places.tracking_uri}
 
 # %% ../nbs/2_build/11_pipeline.ipynb #baed1325
 def _relative(path: Path, start: Path) -> str:
@@ -515,7 +534,7 @@ def execute(
     report: Report = lambda step, state, seconds: None,  # told whenever a step starts or ends
 ) -> Iterator[tuple[Planned, Finished]]:  # each step as it is finished, with what was planned for it
     "Run the wanted steps of a graph, each as soon as all it needs is finished, side by side where possible."
-    environment = environment_hash(workshop.places.root)
+    environment, environ = environment_hash(workshop.places.root), kernel_environment(workshop.places)
     waiting = workshop.choice.wanted(workshop.graph)
     finished: dict[str, Finished] = {}
     running: dict[Future[Finished], Planned] = {}
@@ -531,7 +550,8 @@ def execute(
                 break  # look again: its dependents may be ready now
             report(step.name, "running", 0.0)
             sources = workshop.sources(step, finished)
-            running[executor.submit(run_step, step, planned.recipe, sources, workshop.places.steps, workshop.run)] = planned
+            submitted = executor.submit(run_step, step, planned.recipe, sources, workshop.places.steps, workshop.run, environ)
+            running[submitted] = planned
         else:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 planned = running.pop(future)

@@ -74,6 +74,11 @@ class Places:
         return self.out / "champions"
 
     @property
+    def stances(self) -> Path:
+        "How a model in service answers for now, one file a model name."
+        return self.out / "stances"
+
+    @property
     def notebooks(self) -> Path:
         "The step notebooks that the pipeline runs."
         return self.root / "nbs" / "pipeline"
