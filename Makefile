@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV = $(shell command -v uv || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test lab sync lock
+.PHONY: help setup run serve replay test lab docs sync lock
 
 help: ## say what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,11 +28,17 @@ run: setup ## train, judge, pack and register a model on the whole year
 serve: setup ## serve the champion: the app, the API and its description
 	@$(BIN)/mlops-course serve
 
+replay: setup ## live through a year in production, and compare the policies
+	@$(BIN)/mlops-course replay
+
 test: setup ## run every check
 	@$(BIN)/python .ci/check.py
 
-lab: setup ## open the book in JupyterLab
-	@$(BIN)/jupyter lab nbs
+lab: setup ## open the book in JupyterLab, with the exercises
+	@$(BIN)/mlops-course learn --lab
+
+docs: setup ## build the site in out/site
+	@$(BIN)/python .ci/site.py
 
 sync: setup ## export the library, clean the notebooks, generate README.md
 	@$(BIN)/python .ci/check.py sync

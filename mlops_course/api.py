@@ -17,6 +17,7 @@ __all__ = ['PROBLEMS', 'COST', 'NOBODY', 'Scope', 'Message', 'Receive', 'Send', 
 import asyncio
 import base64
 import contextlib
+import gc
 import hashlib
 import hmac
 import html
@@ -49,7 +50,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match, Route
 
 from .requirements import Task
-from .service import AT, Answer, RequestProblem, Service, to_prediction
+from .service import AT, SLICE, Answer, RequestProblem, Service, give_back_memory, to_prediction
 from .settings import BadInput, Explained, to_json, write_file
 from .store import PREDICTIONS, Comment, Conflict, NotFound, Outcome, Prediction, Unavailable, new_id, utc
 
@@ -746,16 +747,23 @@ def _rows(body: Any, limits: Limits) -> list[Any]:
 
 
 def _answer_batch(service: Service, requests: Sequence[Any], keys: Sequence[str], metrics: Metrics | None, request_id: str) -> bytes:
-    "The answers to a batch as JSON."
-    results = service.predict_many(requests, keys)
-    answers = [result for result in results if isinstance(result, Answer)]
-    if metrics is not None:
-        metrics.answered(answers, request_id)
-    rows = [
-        {"row": row, "answer": shown(result)} if isinstance(result, Answer) else {"row": row, "errors": field_errors(result)}
-        for row, result in enumerate(results)
-    ]
-    return orjson.dumps({"answered": len(answers), "refused": len(rows) - len(answers), "rows": rows})
+    "The answers to a batch as JSON, made slice by slice: what was written is dropped before the next begins."
+    parts, answered = list[bytes](), 0
+    for start in range(0, len(requests), SLICE):
+        results = service.predict_many(requests[start : start + SLICE], keys[start : start + SLICE])
+        answers = [result for result in results if isinstance(result, Answer)]
+        if metrics is not None:
+            metrics.answered(answers, request_id)
+        parts.append(orjson.dumps([_batch_row(row, result) for row, result in enumerate(results, start)])[1:-1])
+        answered += len(answers)
+    if len(requests) > SLICE:
+        give_back_memory()
+    return b'{"answered":%d,"refused":%d,"rows":[%s]}' % (answered, len(requests) - answered, b",".join(parts))
+
+
+def _batch_row(row: int, result: Answer | RequestProblem) -> dict[str, Any]:
+    "What became of one request."
+    return {"row": row, "answer": shown(result)} if isinstance(result, Answer) else {"row": row, "errors": field_errors(result)}
 
 # %% ../nbs/3_deploy/16_api.ipynb #64757f62
 def add_feedback(
@@ -981,10 +989,13 @@ def open_port(
     "A socket that listens."
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)  # without the protocol, asyncio leaves Nagle's algorithm on: 40 ms a reply
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(2048)
+        with contextlib.ExitStack() as opened:  # closes the socket again where it cannot be bound
+            # without the protocol, asyncio leaves Nagle's algorithm on: 40 ms a reply
+            listening = opened.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(2048)
+            opened.pop_all()
     except (OSError, OverflowError, UnicodeError) as error:
         raise BadInput(f"port {port} of {host} ({error})", "a free port of this machine", "Choose another one: --port 7861.") from error
     return listening
@@ -1009,6 +1020,8 @@ def run_server(
             valid = "a loopback address such as 127.0.0.1, or a file of keys and logins"
             raise BadInput(f"host {host} without keys or logins", valid, "Add a key or a login, or say --insecure if anybody may use it.")
         app.state.hosts.add("*")
+    gc.collect()
+    gc.freeze()  # what was loaded by now stays: the collector need not look through it again and again
     with open_port(host, port) as listening:
         for what, path in (("app", "/"), ("API", "/docs"), ("health", "/health"), ("ready", "/ready")):
             announce(f"{what:7} {address_of(listening)}{path}")

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['LATER', 'TARGET', 'FRAMES', 'SERVING', 'APP', 'ADVICE', 'CONTENTS', 'DOCKERIGNORE', 'FENCE', 'imports_of',
            'trace_imports', 'needed_packages', 'locked_lines', 'keep_data', 'bring_version', 'promote_version',
-           'roll_back', 'serve_champion', 'serve_folder', 'fill_folder', 'serving_requirements', 'space_readme',
-           'files_of', 'check_replaceable', 'write_space', 'dockerfile', 'systemd_unit', 'write_container']
+           'roll_back', 'Companions', 'serve_champion', 'serve_folder', 'fill_folder', 'serving_requirements',
+           'space_readme', 'files_of', 'check_replaceable', 'write_space', 'dockerfile', 'systemd_unit',
+           'write_container']
 
 # %% ../nbs/3_deploy/18_automation.ipynb #d0eb895d
 import ast
@@ -17,12 +18,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .bundle import Bundle, open_bundle
 from .data import open_snapshot
@@ -32,6 +33,7 @@ from .tracking import Release, Tracker, explained, read_release, write_release
 
 if TYPE_CHECKING:  # whoever promotes a model need not wait for a web server to be imported
     from mlops_course.api import Metrics, Security
+    from mlops_course.service import Service
 
 # %% ../nbs/3_deploy/18_automation.ipynb #451786ad
 def imports_of(
@@ -218,6 +220,14 @@ def roll_back(
     return release
 
 # %% ../nbs/3_deploy/18_automation.ipynb #e46ea47c
+class Companions(NamedTuple):
+    "What watches a service, each made for the service once it is open; a service runs without any of them."
+
+    metrics: "Callable[[Service], Metrics] | None" = None  # counts and times
+    monitor: "Callable[[Service], Callable[[], None]] | None" = None  # draws one more tab of the app
+    loop: "Callable[[Service], AbstractContextManager[Any]] | None" = None  # runs beside it
+
+# %% ../nbs/3_deploy/18_automation.ipynb #cd43f370
 def serve_champion(
     places: Places,
     task_name: str,  # as `load_task` takes it
@@ -232,8 +242,7 @@ def serve_champion(
     framed_by: Sequence[str] = (),  # sites that may show the app inside a page of theirs
     app: bool = True,  # whether the pages are served beside the API
     share: bool = False,  # whether to open Gradio's public tunnel to them, for people with a login
-    metrics: "Metrics | None" = None,  # what counts and times
-    monitor: Callable[[], None] | None = None,  # draws one more tab of the app
+    companions: Companions | None = None,  # what watches the service
     announce: Callable[[str], None] = print,  # told each address
 ) -> None:
     "Serve a task's champion until told to stop, and take over each new champion on the way."
@@ -249,6 +258,8 @@ def serve_champion(
     address = store_url or f"sqlite:///{places.out / 'store.db'}"
     service = open_service(places, task_name, address, lead_hours, durability)
     policy = PAGE_POLICY.replace("frame-ancestors 'none'", f"frame-ancestors 'self' {' '.join(framed_by)}") if framed_by else PAGE_POLICY
+    made = companions or Companions()
+    metrics, monitor = made.metrics and made.metrics(service), made.monitor and made.monitor(service)
     api = make_api(service, security=security, page_policy=policy, metrics=metrics)
     if app:
         from mlops_course.app import mount_app, open_schedule
@@ -256,7 +267,7 @@ def serve_champion(
         mount_app(api, service, open_schedule(places, service), monitor=monitor)
     give_back_memory()
     try:
-        with watch(service, places):
+        with watch(service, places), made.loop(service) if made.loop else nullcontext():
             if share:
                 threading.Thread(target=_announce_link, args=(port, announce), daemon=True).start()
             run_server(api, host, port, insecure, announce)

@@ -147,6 +147,15 @@ class _Layout:
         if len(score) != len(SCORE_EDGES) + 1 or any(len(self.edges[n]) + 2 != len(parts[n]) for n in self.edges):
             raise BadInput("a reference profile whose edges do not fit its shares", "one share more than edges", "Make the profile again.")
 
+    def lost(self, counts: np.ndarray, least: float) -> list[float]:
+        "Of each category feature: the reference share of the common values that were not counted once."
+        parts = [
+            slice(start, start + len(self.values[name]))
+            for name, start in zip(self.names, self.starts[:-1], strict=True)
+            if name in self.values
+        ]
+        return [float(self.reference[part][(counts[part] == 0) & (self.reference[part] >= least)].sum()) for part in parts]
+
     def codes(self, name: str, values: Any) -> np.ndarray:
         "The bin of each row within its feature; the last one holds what is missing."
         try:
@@ -161,7 +170,59 @@ class _Layout:
         found = self.values[name].get_indexer(texts)
         return np.where(pd.isna(texts), len(self.values[name]) + 1, np.where(found < 0, len(self.values[name]), found))
 
+# %% ../nbs/4_monitor/20_drift.ipynb #ba831578
+def _answers(probability: Any) -> np.ndarray:
+    "Probabilities as an array, or a sentence about what else was passed."
+    said = np.asarray(probability, dtype=float)
+    if said.ndim != 1 or not ((said >= 0) & (said <= 1)).all():
+        raise BadInput(
+            "probabilities outside of [0, 1], or missing", "one number from 0 to 1 a row", "Leave out rows that were not answered."
+        )
+    return said
+
 # %% ../nbs/4_monitor/20_drift.ipynb #4497aeae
+def _some(names: Sequence[str]) -> str:
+    "The first few of many names."
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _check_batch(layout: _Layout, features: Mapping[str, Any], said: np.ndarray) -> None:
+    "Refuse rows that cannot be counted into the bins of a profile."
+    odd = sorted(set(features) ^ set(layout.names))
+    if odd:
+        raise BadInput(
+            f"features that are not those of the reference profile ({_some(odd)})",
+            "exactly the model's features",
+            "Use the profile of the model that answered.",
+        )
+    if any(len(features[name]) != len(said) for name in layout.names):
+        raise BadInput(f"features of other lengths than the {len(said)} probabilities", "one value a row", "Pass columns of the same rows.")
+
+# %% ../nbs/4_monitor/20_drift.ipynb #17cc09f7
+def _drift_table(layout: _Layout, counts: np.ndarray, rows: int) -> pd.DataFrame:
+    "How far each feature has moved from the reference, from counts."
+    shares, starts, ends = counts / (rows or nan), layout.starts[:-1], layout.starts[1:] - 1
+    is_number = np.array([name in layout.edges for name in layout.names])
+    distances = [_gap(layout.reference[start:end], counts[start:end]) for start, end in zip(starts, ends, strict=True)]
+    return pd.DataFrame(
+        {
+            "feature": layout.names,
+            "psi": np.add.reduceat(_psi_terms(layout.reference, shares), layout.starts)[:-1],
+            "ks": np.where(is_number, distances, nan),
+            "missing": shares[ends],
+            "reference_missing": layout.reference[ends],
+            "new": np.where(is_number, nan, shares[ends - 1]),
+        }
+    )
+
+
+def _gap(before: np.ndarray, after: np.ndarray) -> float:
+    "The largest gap of two distribution functions at the edges between bins."
+    if not before.sum() or not after.sum():
+        return nan
+    return float(np.abs(np.cumsum(before) / before.sum() - np.cumsum(after) / after.sum()).max())
+
+# %% ../nbs/4_monitor/20_drift.ipynb #046ca669
 class Tally:
     "Rows counted into the bins of a model's reference profile, a batch at a time; the rows themselves are not kept."
 
@@ -171,13 +232,9 @@ class Tally:
         names: Sequence[str] | None = None,  # the model's features (`bundle.encoder.names`), to be checked against the profile
     ) -> None:
         self._layout = _Layout(profile)
-        if names is not None and set(names) != set(self._layout.names):
-            odd = sorted(set(names) ^ set(self._layout.names))
-            raise BadInput(
-                f"a reference profile of another model ({_some(odd)})",
-                "a profile of the model's own features",
-                "Take both out of one bundle.",
-            )
+        odd = [] if names is None else sorted(set(names) ^ set(self._layout.names))
+        if odd:
+            raise _other_profile(f"a reference profile of another model ({_some(odd)})", "Take model and profile out of one bundle.")
         self.rows = 0
         self.counts = np.zeros(len(self._layout.reference), dtype=np.int64)
 
@@ -187,22 +244,8 @@ class Tally:
         probability: Any,  # the model's answer for each row
     ) -> "Tally":  # itself
         "Count some rows; either all of it is counted or nothing."
-        layout, said = self._layout, np.asarray(probability, dtype=float)
-        odd = sorted(set(features) ^ set(layout.names))
-        if odd:
-            raise BadInput(
-                f"features that are not those of the reference profile ({_some(odd)})",
-                "exactly the model's features",
-                "Use the profile of the model that answered.",
-            )
-        if said.ndim != 1 or not ((said >= 0) & (said <= 1)).all():
-            raise BadInput(
-                "probabilities outside of [0, 1], or missing", "a number from 0 to 1 a row", "Leave out rows that were not answered."
-            )
-        if any(len(features[name]) != len(said) for name in layout.names):
-            raise BadInput(
-                f"features of other lengths than the {len(said)} probabilities", "one value a row", "Pass columns of the same rows."
-            )
+        layout, said = self._layout, _answers(probability)
+        _check_batch(layout, features, said)
         bins = [start + layout.codes(name, features[name]) for name, start in zip(layout.names, layout.starts[:-1], strict=True)]
         bins.append(layout.starts[-1] + np.searchsorted(SCORE_EDGES, said))
         self.counts += np.bincount(np.concatenate(bins).astype(np.int64), minlength=len(self.counts))
@@ -215,11 +258,7 @@ class Tally:
     ) -> "Tally":  # a new one
         "The tally of the rows of both."
         if other._layout.key != self._layout.key:
-            raise BadInput(
-                "a tally against the reference profile of another model",
-                "tallies of one profile",
-                "Start a new window when the model changes.",
-            )
+            raise _other_profile("a tally against another model's reference profile", "Start a new window when the model changes.")
         both = self.fresh()
         both.rows, both.counts = self.rows + other.rows, self.counts + other.counts
         return both
@@ -231,31 +270,8 @@ class Tally:
         return empty
 
     def table(self) -> pd.DataFrame:  # feature, psi, ks (between bins; numbers only), missing, reference_missing, new (categories only)
-        "How far each feature has moved from the reference; NaN everywhere as long as no row was counted."
-        layout, rows = self._layout, self.rows or nan
-        shares, ends = self.counts / rows, layout.starts[1:] - 1
-        terms = np.add.reduceat(_psi_terms(layout.reference, shares), layout.starts)[:-1]
-        ks = [
-            self._ks(start, end) if name in layout.edges else nan
-            for name, start, end in zip(layout.names, layout.starts[:-1], ends, strict=True)
-        ]
-        new = [nan if name in layout.edges else shares[end - 1] for name, end in zip(layout.names, ends, strict=True)]
-        columns = {
-            "feature": layout.names,
-            "psi": terms,
-            "ks": ks,
-            "missing": shares[ends],
-            "reference_missing": layout.reference[ends],
-            "new": new,
-        }
-        return pd.DataFrame(columns)
-
-    def _ks(self, start: int, end: int) -> float:
-        "The largest gap of two distribution functions at the edges between bins, of values that are there."
-        before, after = self._layout.reference[start:end], self.counts[start:end]
-        if not before.sum() or not after.sum():
-            return nan
-        return float(np.abs(np.cumsum(before) / before.sum() - np.cumsum(after) / after.sum()).max())
+        "How far each feature has moved from the reference; NaN as long as no row was counted."
+        return _drift_table(self._layout, self.counts, self.rows)
 
     @property
     def score_psi(self) -> float:
@@ -268,15 +284,7 @@ class Tally:
         least: float = 0.02,  # share of the reference from which on a category counts as common
     ) -> float:  # 0 to 1; NaN without rows
         "Of the category feature that lost most: the reference share of its common values that no row has any more."
-        if not self.rows:
-            return nan
-        layout, lost = self._layout, [0.0]
-        for name, start in zip(layout.names, layout.starts[:-1], strict=True):
-            if name in layout.values:
-                part = slice(start, start + len(layout.values[name]))
-                gone = (self.counts[part] == 0) & (layout.reference[part] >= least)
-                lost.append(float(layout.reference[part][gone].sum()))
-        return max(lost)
+        return max(self._layout.lost(self.counts, least), default=0.0) if self.rows else nan
 
     def to_dict(self) -> dict[str, Any]:
         "The counts as plain data, fit for JSON; the profile is only named by a hash."
@@ -291,18 +299,14 @@ class Tally:
         "The tally that was written down."
         tally = cls(profile)
         if data.get("profile") != tally._layout.key or len(data.get("counts", ())) != len(tally.counts):
-            raise BadInput(
-                "a tally against the reference profile of another model",
-                "the profile it was counted against",
-                "Start a new window when the model changes.",
-            )
+            raise _other_profile("a tally against another model's reference profile", "Start a new window when the model changes.")
         tally.rows, tally.counts = int(data["rows"]), np.asarray(data["counts"], dtype=np.int64)
         return tally
 
 
-def _some(names: Sequence[str]) -> str:
-    "The first few of many names."
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _other_profile(received: str, do: str) -> BadInput:
+    "The complaint about counts or features that belong to another model."
+    return BadInput(received, "one and the same model's reference profile", do)
 
 # %% ../nbs/4_monitor/20_drift.ipynb #62701fe8
 class _Expected:
@@ -329,16 +333,6 @@ class _Expected:
         return {"auc": float(auc), "brier": float(brier / rows), "log_loss": float(log_loss / rows), "positive_rate": float(rate / rows)}
 
 # %% ../nbs/4_monitor/20_drift.ipynb #6d664322
-def _answers(probability: Any) -> np.ndarray:
-    "Probabilities as an array, or a sentence about what else was passed."
-    said = np.asarray(probability, dtype=float)
-    if said.ndim != 1 or not ((said >= 0) & (said <= 1)).all():
-        raise BadInput(
-            "probabilities outside of [0, 1], or missing", "one number from 0 to 1 a row", "Leave out rows that were not answered."
-        )
-    return said
-
-
 def estimate(
     probability: Any,  # the model's answers, each from 0 to 1
 ) -> dict[str, float]:  # auc, brier, log_loss, positive_rate; NaN where they cannot be said, as for no rows at all

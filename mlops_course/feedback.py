@@ -242,7 +242,8 @@ class Triage:
         softened = soften(probability, temperature)
         hit = classes[softened.argmax(axis=1)] == kinds
         vectors = fit_vectors(texts := labelled["text"].map(normalise))
-        models = {name: fit_label(vectors.transform(texts), labelled[name]) for name in LABELS}
+        matrix = vectors.transform(texts)
+        models = {name: fit_label(matrix, labelled[name]) for name in LABELS}
         topics = {kind: frozenset(rows["topic"]) for kind, rows in labelled.groupby("kind")}
         threshold = choose_threshold(softened.max(axis=1), hit, wanted)
         return cls(vectors, models, topics, temperature, threshold, float(np.quantile(familiar, 0.05)))
@@ -325,7 +326,7 @@ def _weigh(
         happened = "and it happened" if label else "and it did not happen"
         points.append((2 * abs(label - probability), f"we said {probability:.0%}, {happened}"))
     if label is not None and one.kind == "wrong prediction" and CLAIMS.get(one.topic, label) != label:
-        points.append((2.5, "the stored outcome says otherwise: check the label"))
+        points.append((2.5, "reads as if the stored outcome were wrong: check the label"))
     if same > 1:
         points.append((min(3.0, log2(same)), f"{same} say the same"))
     if one.requirement is None and one.kind in ("usability", "missing feature"):
@@ -420,17 +421,18 @@ def discover(
     texts: Sequence[str],  # comments, best of one language
     count: int = 5,  # themes to look for
     words: int = 6,  # shown for each
+    ignore: Sequence[str] = (),  # words that say nothing, in the language of the texts
 ) -> pd.DataFrame:  # theme, words, comments, example
     "Themes that nobody has named: groups of words that occur together (non-negative matrix factorisation)."
     from sklearn.decomposition import NMF
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = TfidfVectorizer(preprocessor=normalise, min_df=2, max_df=0.3, sublinear_tf=True)
+    vectors = TfidfVectorizer(preprocessor=normalise, stop_words=list(ignore) or None, min_df=2, max_df=0.3, sublinear_tf=True)
     try:
         matrix = vectors.fit_transform(texts)
     except ValueError as error:
         raise BadInput(f"{len(texts)} texts without a word in common", "texts that share words", "Collect more.") from error
-    themes = NMF(min(count, *matrix.shape), init="nndsvd", max_iter=2000)
+    themes = NMF(min(count, *matrix.shape), init="nndsvd", random_state=0, max_iter=2000)
     weights, names = themes.fit_transform(matrix), vectors.get_feature_names_out()
     top = [", ".join(names[np.argsort(-row, kind="stable")[:words]]) for row in themes.components_]
     sizes = np.bincount(weights.argmax(axis=1)[weights.max(axis=1) > 0], minlength=len(top))

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['NEW_YORK', 'CALENDAR', 'FLIGHT_RULES', 'FLIGHTS', 'WEATHER', 'AIRPORTS', 'AIRLINES', 'PACKAGE', 'INSTALL', 'VALID',
-           'EXTRA_ZONES', 'NEVER', 'PATIENCE', 'REQUEST', 'READINGS', 'PARTS_OF_DAY', 'WINDOWS', 'QUEUES',
+           'EXTRA_ZONES', 'NEVER', 'PATIENCE', 'REQUEST', 'READINGS', 'PARTS_OF_DAY', 'WINDOWS', 'QUEUES', 'BLOCK',
            'SCHEDULE_AND_WEATHER', 'WHOSE', 'WHAT', 'FEATURES', 'REQUIREMENTS', 'TASK', 'package_folder',
            'check_package', 'read_table', 'load_tables', 'to_minutes', 'to_times', 'offset_at', 'scheduled_arrival',
            'timeline', 'list_history', 'cut_window', 'EventLog', 'share', 'WaitingQueue', 'WeatherLog', 'Numbering',
-           'Timetable', 'Window', 'outcome_log', 'FlightContext', 'hide_future', 'FlightDelays']
+           'Timetable', 'Window', 'outcome_log', 'window_logs', 'Lookback', 'FlightContext', 'hide_future',
+           'FlightDelays']
 
 # %% ../nbs/2_build/05_flights.ipynb #687dd37b
 import base64
@@ -16,14 +17,16 @@ import binascii
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import zip_longest
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -479,7 +482,7 @@ class EventLog:
             np.cumsum(amount[order], out=total[1:])
         # a context stays in memory for as long as the service runs: half the room where every sum fits into 32 bits
         fits = np.abs(totals).max(initial=0) < 2**30
-        self.totals = totals.astype(np.int32 if fits else np.int64)
+        self.totals: list[Any] = list(totals.astype(np.int32 if fits else np.int64))
 
     def position(self, group: np.ndarray, minute: np.ndarray) -> np.ndarray:
         "How many events belong to smaller groups, or to this group and are not after `minute`."
@@ -494,7 +497,19 @@ class EventLog:
     ) -> tuple[np.ndarray, ...]:  # the number of events, then the sum of each amount
         "Count and sums of the events of a group in the stretch (start, end]."
         first, last = self.position(group, start), self.position(group, end)
-        return last - first, *(total[last] - total[first] for total in self.totals)
+        return last - first, *(total.take(last, mode="clip") - total.take(first, mode="clip") for total in self.totals)
+
+    @classmethod
+    def joined(cls, logs: "Sequence[EventLog]") -> "EventLog":
+        "Several logs as one, those with more amounts first, in which group g of the n-th log (n from 0) is group (n << 26) + g."
+        whole = cls.__new__(cls)
+        whole.keys = np.concatenate([(number << 58) + log.keys for number, log in enumerate(logs)])
+        whole.totals = []
+        for amounts in zip_longest(*(log.totals for log in logs)):
+            steps = [np.diff(amount) for amount in amounts if amount is not None]
+            sums = np.cumsum(np.concatenate([[0], *steps]), dtype=np.int64)
+            whole.totals.append(sums.astype(np.int32) if np.abs(sums).max() < 2**30 else sums)
+        return whole
 
 # %% ../nbs/2_build/05_flights.ipynb #7a056b22
 def share(
@@ -514,18 +529,19 @@ class WaitingQueue:
         group: np.ndarray,  # int64, from 1: whose queue each flight stands in
         events: pd.DataFrame,  # as `timeline` gives it
     ) -> None:
+        self.first = int(events["departure"].min()) if len(events) else 0  # minutes are counted from here, to keep the sums small
         scheduled, departed = events["departure"].to_numpy(), events["departed"].to_numpy()
         waited = departed > scheduled
         joined, left = scheduled[waited], np.minimum(departed, scheduled + PATIENCE)[waited]
         one = np.ones_like(joined)
-        change, starts = np.concatenate([one, -one]), np.concatenate([joined, -joined])
+        change, starts = np.concatenate([one, -one]), np.concatenate([joined - self.first, self.first - joined])
         self.log = EventLog(np.tile(group[waited], 2), np.concatenate([joined, left]), change, starts)
 
     def at(self, group: np.ndarray, moment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "How many flights of a group wait at each moment, and their minutes of waiting in all."
         row = self.log.position(group, moment)
-        waiting, starts = (total[row] for total in self.log.totals)
-        return waiting, waiting * moment - starts
+        waiting, starts = (total[row].astype(np.int64) for total in self.log.totals)
+        return waiting, waiting * (moment - self.first) - starts
 
 # %% ../nbs/2_build/05_flights.ipynb #163561f4
 READINGS = {
@@ -662,16 +678,60 @@ def outcome_log(
     group: np.ndarray,  # int64, one number a flight
     flights: pd.DataFrame,  # for the delays
     events: pd.DataFrame,  # as `timeline` gives it
-) -> EventLog:  # amounts: whether late, and for "departed" and "landed" the delay in minutes, cut to −30 … 180
+    with_delay: bool,  # whether to keep the delay of each departure or landing
+) -> EventLog:  # amounts: whether late, and where it is kept the delay in minutes, cut to −30 … 180
     "One kind of event, each at the minute from which it was known."
     when = events[event].to_numpy()
     if event == "known":
         return EventLog(group, when, events["late"].to_numpy())
     happened = when < NEVER
     delay = flights["dep_delay" if event == "departed" else "arr_delay"].to_numpy()[happened].astype(np.int64)
-    return EventLog(group[happened], when[happened], (delay >= 15).astype(np.int64), delay.clip(-30, 180))
+    amounts = [(delay >= 15).astype(np.int64), *([delay.clip(-30, 180)] if with_delay else [])]
+    return EventLog(group[happened], when[happened], *amounts)
+
+
+def window_logs(
+    groups: Mapping[str, np.ndarray],  # as `Numbering.groups` gives them for all flights
+    flights: pd.DataFrame,
+    events: pd.DataFrame,  # as `timeline` gives it
+) -> dict[tuple[str, str], EventLog]:  # by event and group
+    "The logs that the windows look into."
+    delays = {(w.event, w.group) for w in WINDOWS if w.delay}
+    kinds = dict.fromkeys((w.event, w.group) for w in WINDOWS)
+    return {kind: outcome_log(kind[0], groups[kind[1]], flights, events, kind in delays) for kind in kinds}
 
 # %% ../nbs/2_build/05_flights.ipynb #b9b3c77b
+class Lookback:
+    "All windows of all requests, from one log."
+
+    def __init__(
+        self,
+        logs: Mapping[tuple[str, str], EventLog],  # as `window_logs` makes them
+    ) -> None:
+        ordered = sorted(logs, key=lambda kind: -len(logs[kind].totals))
+        place = {kind: number for number, kind in enumerate(ordered)}
+        self.places = np.array([[place[w.event, w.group] << 26] for w in WINDOWS])
+        self.minutes = np.array([[w.hours * 60] for w in WINDOWS])
+        self.log = EventLog.joined([logs[kind] for kind in ordered])
+
+    def features(
+        self,
+        groups: Mapping[str, np.ndarray],  # as `Numbering.groups` gives them
+        moment: np.ndarray,  # int64, minutes since 1970
+    ) -> dict[str, np.ndarray]:  # float64, in the order of WINDOWS
+        "The share of late events in each window, and their mean delay where it is asked for."
+        group = np.array([groups[w.group] for w in WINDOWS]) + self.places
+        count, late, delay = self.log.between(group, moment - self.minutes, moment)
+        found: dict[str, np.ndarray] = {}
+        for w, lateness, minutes in zip(WINDOWS, share(late, count), share(delay, count), strict=True):
+            found[f"{w.feature}_late"] = lateness
+            found |= {f"{w.feature}_delay": minutes} if w.delay else {}
+        return found
+
+# %% ../nbs/2_build/05_flights.ipynb #4ec0f0b3
+BLOCK = 20_000  # rows that are looked up at a time, which bounds the memory
+
+
 class FlightContext:
     "All that was observed about flights and weather, which answers as of any moment."
 
@@ -684,9 +744,7 @@ class FlightContext:
         groups = self.numbering.groups(requests, departure + offset_at(NEW_YORK, departure))
         self.timetable = Timetable(groups, flights, events)
         self.weather = WeatherLog(self.numbering.of("origin", weather["origin"].to_numpy()), weather)
-        self.logs = {
-            key: outcome_log(key[0], groups[key[1]], flights, events) for key in dict.fromkeys((w.event, w.group) for w in WINDOWS)
-        }
+        self.lookback = Lookback(window_logs(groups, flights, events))
         self.queues = {group: WaitingQueue(groups[group], events) for group in QUEUES.values()}
         first, last = to_times(np.array([departure.min(), departure.max()]))
         self._span: tuple[np.datetime64, np.datetime64] = (first, last)
@@ -697,15 +755,15 @@ class FlightContext:
         at: np.ndarray,  # datetime64, UTC: the moment each request is answered for
     ) -> dict[str, np.ndarray]:  # the features by name, in the order of their declaration
         "Features of each request, from what was known at its moment and nothing later."
+        if len(at) > BLOCK:
+            starts = range(0, len(at), BLOCK)
+            parts = [self.features({k: v[i : i + BLOCK] for k, v in requests.items()}, at[i : i + BLOCK]) for i in starts]
+            return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         moment, departure = np.maximum(to_minutes(at), 28 * 24 * 60), to_minutes(requests["scheduled_departure"])
         local = departure + offset_at(NEW_YORK, departure)
         groups = self.numbering.groups(requests, local)
         found = self.timetable.features(requests, groups, departure, local) | self.weather.at(groups["origin"], moment)
-        for w in WINDOWS:
-            count, late, *delay = self.logs[w.event, w.group].between(groups[w.group], moment - w.hours * 60, moment)
-            found[f"{w.feature}_late"] = share(late, count)
-            if w.delay:
-                found[f"{w.feature}_delay"] = share(delay[0], count)
+        found |= self.lookback.features(groups, moment)
         for name, group in QUEUES.items():
             found[name], found[f"{name}_minutes"] = self.queues[group].at(groups[group], moment)
         return found

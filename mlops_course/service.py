@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['LONGEST_TEXT', 'LARGEST_INTEGER', 'EPOCH', 'MICROSECOND', 'READERS', 'AT', 'KEPT', 'NEWS', 'FAR', 'NEARLY_ALL',
-           'DOUBTS', 'Mode', 'UTC_CLOCK', 'RequestProblem', 'quote', 'read_text', 'read_integer', 'read_time', 'in_utc',
-           'Asked', 'fingerprint', 'nearest', 'Contract', 'to_columns', 'to_matrix', 'category_codes', 'to_rows',
-           'Answer', 'in_words', 'to_prediction', 'watched_features', 'doubt_kind', 'Usual', 'usual_inputs', 'Stance',
-           'write_stance', 'read_stance', 'say', 'Champion', 'Forecast', 'make_forecast', 'Answerer', 'Service',
-           'Effect', 'usual_values', 'record_path', 'stance_path', 'open_context', 'give_back_memory', 'open_service',
-           'refresh', 'watch']
+           'DOUBTS', 'Mode', 'UTC_CLOCK', 'SLICE', 'RequestProblem', 'quote', 'read_text', 'read_integer', 'read_time',
+           'in_utc', 'Asked', 'fingerprint', 'nearest', 'Contract', 'to_columns', 'to_matrix', 'category_codes',
+           'to_rows', 'Answer', 'in_words', 'to_prediction', 'watched_features', 'doubt_kind', 'Usual', 'usual_inputs',
+           'Stance', 'write_stance', 'read_stance', 'say', 'Champion', 'Forecast', 'make_forecast', 'Answerer',
+           'Service', 'Effect', 'usual_values', 'record_path', 'stance_path', 'open_context', 'keep_little_memory',
+           'give_back_memory', 'open_service', 'refresh', 'watch']
 
 # %% ../nbs/3_deploy/15_service.ipynb #94dc9112
 import ctypes
@@ -646,6 +646,9 @@ def _read(contract: Contract, request: Any, suggest: bool) -> Asked | RequestPro
         return problem
 
 # %% ../nbs/3_deploy/15_service.ipynb #316ed4d8
+SLICE = 2000  # requests that are answered and written down at a time
+
+
 class Service(Answerer):
     "Answers requests of a task, and writes each answer down, when it has a store, before it is returned."
 
@@ -662,7 +665,12 @@ class Service(Answerer):
         self.store = store
 
     def predict_many(self, requests: Sequence[Any], keys: Sequence[str | None] = ()) -> "list[Answer | RequestProblem]":
-        "Answer many requests, one result for each in their order; `keys` as in `compute`."
+        "Answer many requests, one result for each in their order; `keys` as in `compute`. A slice is durable before the next begins."
+        starts = range(0, len(requests), SLICE)
+        return [result for start in starts for result in self._slice(requests[start : start + SLICE], keys[start : start + SLICE])]
+
+    def _slice(self, requests: Sequence[Any], keys: Sequence[str | None]) -> "list[Answer | RequestProblem]":
+        "Answer requests by one champion, and write them down together."
         results = self.compute(requests, keys)
         if self.store is None:
             return results
@@ -770,9 +778,17 @@ def open_context(places: Places, task: Task, release: Release) -> Context:
     import pyarrow
 
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # the others keep what they were given, for the next table
+    keep_little_memory()
     context = task.context(open_snapshot(places.out / "data" / release.data).read_all())
     give_back_memory()
     return context
+
+
+def keep_little_memory() -> None:
+    "Have the C library keep few pools of freed memory, and take large blocks straight from the system, where it can."
+    with suppress(AttributeError, OSError, TypeError):
+        for option, value in ((-8, 2), (-3, 2**20), (-1, 2**20)):  # M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 def give_back_memory() -> None:
