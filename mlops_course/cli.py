@@ -4,29 +4,40 @@
 
 # %% auto #0
 __all__ = ['SWEEP_COLUMNS', 'read_settings', 'progress', 'run_command', 'show_plan', 'show_run', 'sweep_command', 'runs_command',
-           'show_command', 'serve_command', 'key_command', 'login_command', 'promote_command', 'rollback_command',
-           'space_command', 'container_command', 'Finding', 'locked_versions', 'examine_machine', 'doctor_command',
-           'make_parser', 'main']
+           'show_command', 'serve_command', 'companions', 'rules_file', 'labelled', 'make_watcher', 'LateTriage',
+           'key_command', 'login_command', 'promote_command', 'rollback_command', 'space_command', 'container_command',
+           'monitoring_command', 'decisions_command', 'judge_command', 'forget_command', 'replay_command',
+           'learn_command', 'Finding', 'locked_versions', 'examine_machine', 'doctor_command', 'make_parser', 'main']
 
 # %% ../nbs/5_project/29_commands.ipynb #391d54d3
 import argparse
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from getpass import getuser
 from importlib import metadata
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .settings import BadInput, Explained, Places, places, project_links
 
 if TYPE_CHECKING:  # both take longer to import than --help may take
+    import pandas as pd
     from rich.table import Table
 
+    from mlops_course.adaptation import Watcher
+    from mlops_course.deploy import Companions
+    from mlops_course.feedback import Triage, Triaged
+    from mlops_course.learning import Standing
     from mlops_course.pipeline import Choice, Run
+    from mlops_course.replay import Plan
+    from mlops_course.service import Service
+    from mlops_course.store import Comment, Decision, Store
     from mlops_course.tracking import Release
 
 # %% ../nbs/5_project/29_commands.ipynb #939529fa
@@ -231,16 +242,18 @@ def serve_command(arguments: argparse.Namespace) -> None:
     security = read_security(arguments.security) if arguments.security else None
     _train_first(here, arguments.task, lead)
     chosen = {"host": arguments.host, "port": arguments.port, "store_url": arguments.store, "durability": arguments.durability}
-    serve_champion(
-        here,
-        arguments.task,
-        lead_hours=lead,
-        security=security,
-        insecure=arguments.insecure,
-        app=not arguments.no_app,
-        share=arguments.share,
-        **chosen,
-    )
+    with _logs_to(arguments.log):
+        serve_champion(
+            here,
+            arguments.task,
+            lead_hours=lead,
+            security=security,
+            insecure=arguments.insecure,
+            app=not arguments.no_app,
+            share=arguments.share,
+            companions=companions(here, arguments),
+            **chosen,
+        )
 
 
 def _train_first(here: Places, task: str, lead: float | None) -> None:
@@ -260,6 +273,78 @@ def _train_first(here: Places, task: str, lead: float | None) -> None:
             "a model that meets every requirement",
             f"See why: mlops-course show {run.name}",
         )
+
+# %% ../nbs/5_project/29_commands.ipynb #976cbabf
+def companions(here: Places, arguments: argparse.Namespace) -> "Companions":
+    "What watches a service: metrics, the loop, the operator's tab."
+    from mlops_course.console import monitor_tab
+    from mlops_course.deploy import Companions
+    from mlops_course.telemetry import Telemetry, open_tracing
+
+    tracing = open_tracing(arguments.traces, arguments.trace_share) if arguments.traces else None
+    triage, watchers = LateTriage(labelled(here, arguments.task)), list["Watcher"]()
+
+    def loop(service: "Service") -> "Watcher":
+        watchers.append(make_watcher(here, arguments, service, triage))
+        return watchers[-1]
+
+    return Companions(
+        metrics=lambda service: Telemetry(service, tracing),
+        monitor=lambda service: monitor_tab(service, cast("Triage", triage), lambda: watchers[0].trouble if watchers else None),
+        loop=loop if rules_file(here).is_file() else None,
+    )
+
+# %% ../nbs/5_project/29_commands.ipynb #2bddb96a
+def rules_file(here: Places) -> Path:
+    "The rules by which the running system is adapted."
+    return here.root / "nbs" / "4_monitor" / "rules.toml"
+
+
+def labelled(here: Places, task: str) -> Path:
+    "The comments of a task from which the triage learns."
+    return here.root / "nbs" / "4_monitor" / f"comments_{task}.csv"
+
+
+def make_watcher(here: Places, arguments: argparse.Namespace, service: "Service", triage: "LateTriage") -> "Watcher":
+    "The thread that looks after a service, under the policy that was asked for."
+    from mlops_course.adaptation import LiveActor, Loop, Watcher, read_rules
+
+    assert service.store is not None
+    groups = tuple(dict.fromkeys(feature.group for feature in service.task.features))
+    rules = read_rules(rules_file(here), arguments.policy, groups)
+    actor = LiveActor(here, arguments.task, arguments.lead_hours)
+    return Watcher(service, Loop(rules, service.store, actor, service.release.model), here, cast("Triage", triage))
+
+# %% ../nbs/5_project/29_commands.ipynb #93f8c98e
+class LateTriage:
+    "A triage that learns from labelled comments when the first comment is to be read."
+
+    def __init__(
+        self,
+        labels: Path,  # the labelled comments
+    ) -> None:
+        self.labels, self.lock = labels, threading.Lock()
+        self.triage: Triage | None = None
+
+    def read(self, comments: "Sequence[Comment]") -> "list[Triaged]":
+        "Sort comments, as `Triage.read` does."
+        from mlops_course.feedback import Triage, read_comments
+
+        if not comments:
+            return []
+        with self.lock:
+            if self.triage is None:
+                self.triage = Triage.fit(read_comments(self.labels))
+        return self.triage.read(comments)
+
+
+@contextmanager
+def _logs_to(path: Path | None) -> Iterator[None]:
+    "While the body runs, write a line of JSON a request, where a file was asked for."
+    from mlops_course.telemetry import structured_logs
+
+    with structured_logs(path) if path else nullcontext():
+        yield
 
 # %% ../nbs/5_project/29_commands.ipynb #c5708b6c
 def key_command(arguments: argparse.Namespace) -> None:
@@ -322,6 +407,125 @@ def container_command(arguments: argparse.Namespace) -> None:
 
     folder = write_container(arguments.directory, places(), arguments.task, arguments.lead_hours)
     print(f"Wrote {_shown(folder)}. Build it with: docker build {_shown(folder)}")
+
+# %% ../nbs/5_project/29_commands.ipynb #43575524
+def monitoring_command(arguments: argparse.Namespace) -> None:
+    "Write what Prometheus and Grafana need to watch a service."
+    from mlops_course.telemetry import write_monitoring
+
+    for path in write_monitoring(arguments.directory, arguments.address, key_file=arguments.key_file):
+        print(_shown(path))
+
+
+@contextmanager
+def _open_store(arguments: argparse.Namespace) -> "Iterator[Store]":
+    "The store that was typed, or that of the folder of outputs."
+    from mlops_course.store import Store
+
+    here = places()
+    if arguments.store is None and not (here.out / "store.db").is_file():
+        raise BadInput("no store", "a service that has run, or --store URL", "Start one: mlops-course serve.")
+    with Store(arguments.store or f"sqlite:///{here.out / 'store.db'}") as store:
+        yield store
+
+
+def decisions_command(arguments: argparse.Namespace) -> None:
+    "List what was decided about the running system, the newest first."
+    from rich.table import Table
+
+    from mlops_course.adaptation import cases
+
+    with _open_store(arguments) as store:
+        found = cases(store.decisions())[::-1][: arguments.limit]
+    if not found:
+        print("Nothing has been decided yet.")
+        return
+    table = Table("decision", "state", "action", "result", "you may", box=None, pad_edge=False)
+    for case in found:
+        table.add_row(case.id, case.state, case.first.action, (case.outcome or case.first).result, ", ".join(case.can))
+    _print(table)
+
+# %% ../nbs/5_project/29_commands.ipynb #c22dd89b
+def judge_command(arguments: argparse.Namespace) -> None:
+    "Approve, veto or undo a decision; the serving process carries it out at its next look."
+    from mlops_course import adaptation
+
+    with _open_store(arguments) as store:
+        act: Callable[[Store, str, str], Decision] = getattr(adaptation, arguments.act)
+        print(act(store, arguments.decision, arguments.who).result)
+
+
+def forget_command(arguments: argparse.Namespace) -> None:
+    "Erase a comment everywhere, because its author asked for it."
+    from mlops_course.feedback import forget
+
+    with _open_store(arguments) as store:
+        print(f"Erased from {', '.join(forget(store, arguments.comment, places().out / 'labels.csv'))}.")
+
+# %% ../nbs/5_project/29_commands.ipynb #6b7b8fc3
+def replay_command(arguments: argparse.Namespace) -> None:
+    "Live through the year under one policy or all of them, and report."
+    from mlops_course.replay import POLICIES, compare_policies, make_plan, read_life, read_past, write_report
+
+    here, settings = places(), (arguments.faults, arguments.seed, arguments.until)
+    _train_first(here, arguments.task, None)
+    plans = [make_plan(here, policy, arguments.task, *settings) for policy in ([arguments.policy] if arguments.policy else POLICIES)]
+    for plan in plans:
+        _live(here, plan, arguments)
+    folders = [plan.name for plan in plans]
+    past = read_past(here, plans[0])
+    lives = [read_life(here.out / "replays" / name, past) for name in folders]
+    _print(_policies_table(compare_policies(lives, lives[0])))
+    print(f"Report: {_shown(write_report(here, folders))}")
+
+
+def _policies_table(compared: "pd.DataFrame") -> "Table":
+    "What each policy gained over the first, and what it cost."
+    from rich.table import Table
+
+    table = Table("policy", "trainings", "promoted", "mean monthly AUC", "gain", "AUC difference, 95 %", "Brier difference, 95 %", box=None)
+    for row in compared.to_dict("records"):
+        auc, brier = ([row[f"{metric} {end}"] for end in ("difference", "low", "high")] for metric in ("auc", "brier"))
+        scores = [f"{row['mean monthly auc']:.4f}", f"{row['gain']:+.4f}"]
+        paired = [f"{middle:+.4f} [{low:+.4f}, {high:+.4f}]" for middle, low, high in (auc, brier)]
+        table.add_row(row["policy"], str(row["trainings"]), str(row["promoted"]), *scores, *paired)
+    return table
+
+
+def _live(here: Places, plan: "Plan", arguments: argparse.Namespace) -> None:
+    "Live through one year, with a sign of life for each day."
+    from mlops_course.replay import Replay
+
+    with Replay(here, plan, rules_file(here), labelled(here, plan.task)) as replay, progress(len(replay.left)) as report:
+        replay.run(lambda today: report(f"{plan.policy} {today.day}", "done", sum(today.seconds.values())), arguments.speed)
+
+# %% ../nbs/5_project/29_commands.ipynb #e282ac1e
+def learn_command(arguments: argparse.Namespace) -> None:
+    "Show where the learner is; put the exercises in place; open JupyterLab where asked to."
+    from mlops_course.learning import standing, write_student_notebooks
+
+    here = places()
+    for path in write_student_notebooks(here, arguments.chapters):
+        print(f"New: {_shown(path)}")
+    now = standing(here)
+    _print(_standing_table(now))
+    print(f"{now.done} exercises passed, about {now.hours_left:g} hours left.")
+    if now.following is not None:
+        print(f"Next: exercise {now.following.name}, {now.following.title} (about {now.following.minutes} minutes)")
+    if arguments.lab:
+        options = ["--notebook-dir", str(here.root), "--LabApp.default_url=/lab/tree/nbs/index.ipynb"]
+        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options])
+
+
+def _standing_table(now: "Standing") -> "Table":
+    "The chapters of the course with what is passed of each."
+    from rich.table import Table
+
+    table = Table("chapter", "", "hours", "exercises", box=None, pad_edge=False)
+    for chapter, tasks, done in now.rows:
+        marks = " ".join(f"[green]{task.name} ✓[/]" if task.name in done else task.name for task in tasks)
+        table.add_row(str(chapter.number), chapter.title, f"{chapter.hours:.1f}", marks)
+    return table
 
 # %% ../nbs/5_project/29_commands.ipynb #9720c430
 @dataclass(frozen=True)
@@ -472,6 +676,11 @@ def make_parser() -> argparse.ArgumentParser:
     show = _command(commands, "show", show_command, "Show one run: parameters, steps, scores, decision.", "mlops-course show latest")
     show.add_argument("run", metavar="RUN", help="name of a run, or latest")
     _add_serving(commands)
+    _add_watching(commands)
+    _add_replay(commands)
+    learn = _command(commands, "learn", learn_command, "Show where you are in the course.", "mlops-course learn 02_requirements")
+    learn.add_argument("chapters", metavar="CHAPTER", nargs="*", help="whose exercises to put in place (default: all)")
+    learn.add_argument("--lab", action="store_true", help="open the book in JupyterLab")
     doctor = _command(commands, "doctor", doctor_command, "Say what is missing on this machine, and how to get it.", "mlops-course doctor")
     doctor.add_argument("--task", default="flights", help="the task whose data is looked for (default: %(default)s)")
     return parser
@@ -498,6 +707,11 @@ def _add_serving(commands: Any) -> None:
     serve.add_argument("--insecure", action="store_true", help="let anybody in without a key, from anywhere")
     serve.add_argument("--no-app", action="store_true", help="the API alone")
     serve.add_argument("--share", action="store_true", help="open Gradio's public tunnel and print its link; needs a login")
+    policies = ("never", "monthly", "last-month", "alarm")
+    serve.add_argument("--policy", choices=policies, default="never", help="when the loop may train a new model (default: %(default)s)")
+    serve.add_argument("--log", type=Path, metavar="FILE", help="write a line of JSON for each request")
+    serve.add_argument("--traces", metavar="TARGET", help="a file for traces, or the address of an OTLP collector")
+    serve.add_argument("--trace-share", type=float, default=1.0, help="share of requests that are traced (default: %(default)s)")
     for name, function, description in (
         ("key", key_command, "Make a key for a program."),
         ("login", login_command, "Let a person in by user and password."),
@@ -524,7 +738,65 @@ def _add_serving(commands: Any) -> None:
         command = _for_a_model(_command(commands, name, function, description, f"mlops-course {name} out/{name}"))
         command.add_argument("directory", type=Path, metavar="DIR", help="the folder to write")
 
+# %% ../nbs/5_project/29_commands.ipynb #df9f7f00
+def _add_watching(commands: Any) -> None:
+    "The commands of an operator."
+    example = "mlops-course monitoring out/monitoring http://127.0.0.1:7860"
+    monitoring = _command(commands, "monitoring", monitoring_command, "Write files for Prometheus and Grafana.", example)
+    monitoring.add_argument("directory", type=Path, metavar="DIR", help="the folder to write to")
+    monitoring.add_argument("address", metavar="ADDRESS", help="where the service answers")
+    monitoring.add_argument("--key-file", type=Path, metavar="FILE", help="holds the service's key, where one is needed")
+    decisions = _command(
+        commands, "decisions", decisions_command, "List what was decided about the running system.", "mlops-course decisions"
+    )
+    decisions.add_argument("--limit", type=int, default=20, help="how many to show (default: %(default)s)")
+    words = {
+        "approve": "Let a decision that waits be carried out.",
+        "veto": "Forbid a decision that waits.",
+        "undo": "Take back what a decision changed.",
+    }
+    for act, description in words.items():
+        example = f"mlops-course {act} 'flights-2h:2013-06-01:a third more to learn from'"
+        judge = _command(commands, act, judge_command, description, example)
+        judge.add_argument("decision", metavar="DECISION", help="its name, as decisions shows it")
+        judge.add_argument("--who", default=_user(), help="your name, for the record (default: the one you are logged in with)")
+        judge.set_defaults(act=act)
+        _add_store(judge)
+    forget = _command(commands, "forget", forget_command, "Erase a comment, because its author asks for it.", "mlops-course forget ID")
+    forget.add_argument("comment", metavar="ID", help="the comment's id")
+    _add_store(decisions)
+    _add_store(forget)
 
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    "Add the option that says which store is meant."
+    parser.add_argument("--store", metavar="URL", help="the store's address (default: SQLite in the folder for results)")
+
+
+def _user() -> str:
+    "The name of whoever is logged in, where the system knows it."
+    try:
+        return getuser()
+    except (OSError, KeyError, ImportError):
+        return "somebody"
+
+# %% ../nbs/5_project/29_commands.ipynb #b6fce88c
+def _add_replay(commands: Any) -> None:
+    "The command that lives through a year."
+    example = "mlops-course replay --policy alarm --fault weather-outage@2013-06-10:7 --until 2013-07-01"
+    replay = _command(commands, "replay", replay_command, "Live through a year in production in minutes.", example)
+    replay.add_argument("--task", default="flights", help="the task (default: %(default)s)")
+    replay.add_argument("--policy", metavar="POLICY", help="never, monthly, last-month or alarm (default: all, compared)")
+    replay.add_argument(
+        "--fault", dest="faults", metavar="NAME@DATE[:DAYS]", action="append", default=[], help="something to go wrong; may be repeated"
+    )
+    replay.add_argument("--seed", type=int, default=0, help="of the simulated people (default: %(default)s)")
+    replay.add_argument("--until", default="", metavar="YYYY-MM-DD", help="the day after the last (default: the end of the data)")
+    replay.add_argument(
+        "--speed", type=float, default=0.0, metavar="DAYS", help="days a second at most, to watch it live (default: as fast as it goes)"
+    )
+
+# %% ../nbs/5_project/29_commands.ipynb #8165ca79
 def _for_a_model(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     "Add the options that say which model is meant."
     parser.add_argument("--task", default="flights", help="the task (default: %(default)s)")

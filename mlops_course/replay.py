@@ -9,7 +9,7 @@ __all__ = ['KINDS', 'DAYS', 'TOPICS', 'OTHER', 'RATINGS', 'FLOOD', 'POLICIES', '
            'newest_version', 'midnight', 'batches', 'Stage', 'read_people', 'open_stage', 'Today', 'answer', 'hear',
            'look_and_act', 'sabotage', 'live', 'Replay', 'write_answers', 'add_costs', 'write_results', 'Life',
            'read_life', 'read_past', 'detections', 'plot_timeline', 'by_month', 'compare_policies', 'gains', 'worth',
-           'plot_lives', 'costs', 'trace', 'write_report']
+           'plot_lives', 'costs', 'trace', 'write_report', 'replay_all', 'find_files']
 
 # %% ../nbs/4_monitor/23_replay.ipynb #22c40214
 import json
@@ -833,14 +833,16 @@ class Life:
 
 def read_life(
     folder: Path,  # of a replay
-    past: pd.DataFrame,  # id, day and label of everything that was asked about
+    past: pd.DataFrame | None = None,  # id, day and label of everything that was asked about; without it the answers are not labelled
 ) -> Life:
     "A finished replay."
     results = folder / "results"
     if not (results / "plan.json").is_file():
         raise BadInput(f"no finished replay in {folder.name}", "a folder with results", "Let it run to its end: mlops-course replay.")
     plan = json.loads((results / "plan.json").read_text())
-    answers = read_table(results / "answers.parquet").merge(past[["id", "day", "label"]], on="id", how="left", validate="1:1")
+    answers = read_table(results / "answers.parquet")
+    if past is not None:
+        answers = answers.merge(past[["id", "day", "label"]], on="id", how="left", validate="1:1")
     decisions = [Decision(**one) for one in json.loads((results / "decisions.json").read_text())]
     seconds = json.loads((folder / "seconds.json").read_text()) if (folder / "seconds.json").is_file() else []
     signals = pd.DataFrame(json.loads((results / "signals.json").read_text()))
@@ -1026,11 +1028,12 @@ def costs(
 
 # %% ../nbs/4_monitor/23_replay.ipynb #7daff729
 def trace(
-    places: Places,  # of the replay
+    places: Places,  # where the bundles lie
+    name: str,  # of the replay's folder
     key: str,  # the row that a prediction was about
 ) -> pd.DataFrame:  # what, and which
     "One prediction back to the outcome, the model, its data and its code."
-    with Store(f"sqlite:///{places.out / 'store.db'}") as store:
+    with Store(f"sqlite:///{places.out / 'replays' / name / 'store.db'}") as store:
         found = store.by_key(key)
         if found is None:
             raise BadInput(f"no prediction about {key!r}", "the id of a row that was asked about", "Take one from the answers.")
@@ -1068,3 +1071,32 @@ def write_report(
     if problem:
         raise BadInput(f"the report stopped ({problem})", "finished replays", f"Look into {executed}.")
     return executed
+
+# %% ../nbs/4_monitor/23_replay.ipynb #cef699fd
+def replay_all(
+    base: Places,  # where the champion lies
+    plans: Sequence[Plan],
+    rules: Path,  # the file of rules
+    pool: Path,  # labelled comments
+    report: Callable[[Plan, Today], None] = lambda plan, today: None,  # told of each finished day
+    pace: float = 0.0,  # simulated days a second at most; 0 for as fast as it goes
+) -> list[Life]:
+    "Live through several plans, one after the other; what is finished already is only read."
+    lives = []
+    for plan in plans:
+        with Replay(base, plan, rules, pool) as replay:
+            folder = replay.run(partial(report, plan), pace).parent
+        lives.append(read_life(folder, read_past(base, plan)))
+    return lives
+
+
+def find_files(
+    places: Places,
+    task_name: str,
+) -> tuple[Path, Path]:
+    "The file of rules and the labelled comments that belong to a task, in the checkout."
+    folder = places.root / "nbs" / "4_monitor"
+    rules, pool = folder / "rules.toml", folder / f"comments_{task_name}.csv"
+    if not (rules.is_file() and pool.is_file()):
+        raise BadInput(f"no {rules.name} and {pool.name} in {folder}", "both files", "Run this inside a checkout of the project.")
+    return rules, pool
