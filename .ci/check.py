@@ -78,16 +78,18 @@ def check_style() -> None:
 
 
 def check_notebooks() -> None:
-    "Every chapter and evidence notebook that is meant for it runs from a clean kernel."
-    call("nbdev_test", "--n_workers", str(os.cpu_count() or 1), "--timing", MPLBACKEND="Agg")
+    "Every evidence page and every solved exercise that is meant for it runs; the chapters come next, with their outputs."
+    workers, out = str(os.cpu_count() or 1), str(CHECKS / "notebooks")
+    for folder in ("evidence", "exercises"):
+        call("nbdev_test", "--path", NOTEBOOKS / folder, "--n_workers", workers, "--timing", MPLBACKEND="Agg", MLOPS_COURSE_OUT=out)
 
 
-def check_outputs() -> None:
-    "The outputs that are committed are those of the code beside them."
+def check_chapters() -> None:
+    "Every chapter runs from a clean kernel, and the outputs that are committed are those of the code beside them."
     copies = CHECKS / "chapters"
-    for path in notebooks(*CHAPTERS):
+    for path in notebooks(*CHAPTERS, "."):
         copy_with_counts(path, copies / path.parent.name / path.name)
-    nbval(copies)
+    nbval(copies, MLOPS_COURSE_OUT=str(CHECKS / "notebooks"))
 
 
 def check_pipeline() -> None:
@@ -109,6 +111,12 @@ def check_reliability() -> None:
     source = NOTEBOOKS / "evidence" / "reliability.ipynb"
     options = ["--cwd", source.parent, "--no-progress-bar", "-p", "thorough", "False"]
     call("papermill", source, CHECKS / "reliability.ipynb", *options)
+
+
+def check_site() -> None:
+    "The site builds without a warning, and works in a browser without a network."
+    call(sys.executable, ROOT / ".ci" / "site.py")
+    call(sys.executable, ROOT / ".ci" / "browse.py")
 
 
 def readme_commands() -> list[str]:
@@ -148,10 +156,11 @@ def nbval(folder: Path, workers: int = os.cpu_count() or 1, **environment: str) 
 ALL: dict[str, Callable[[], None]] = {
     "generated files": check_generated,
     "style and types": check_style,
-    "notebooks": check_notebooks,
-    "stored outputs": check_outputs,
+    "chapters and their outputs": check_chapters,
+    "evidence and exercises": check_notebooks,
     "pipeline and README": check_pipeline,
     "reliability": check_reliability,
+    "site": check_site,
 }
 
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SWEEP_COLUMNS', 'read_settings', 'progress', 'run_command', 'show_plan', 'show_run', 'sweep_command', 'runs_command',
-           'show_command', 'serve_command', 'companions', 'rules_file', 'labelled', 'make_watcher', 'LateTriage',
-           'key_command', 'login_command', 'promote_command', 'rollback_command', 'space_command', 'container_command',
-           'monitoring_command', 'decisions_command', 'judge_command', 'forget_command', 'replay_command',
-           'learn_command', 'Finding', 'locked_versions', 'examine_machine', 'doctor_command', 'make_parser', 'main']
+           'show_command', 'serve_command', 'companions', 'make_watcher', 'LateTriage', 'key_command', 'login_command',
+           'promote_command', 'rollback_command', 'space_command', 'container_command', 'monitoring_command',
+           'decisions_command', 'judge_command', 'forget_command', 'replay_command', 'learn_command', 'Finding',
+           'locked_versions', 'examine_machine', 'doctor_command', 'make_parser', 'main']
 
 # %% ../nbs/5_project/29_commands.ipynb #391d54d3
 import argparse
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # both take longer to import than --help may take
     from mlops_course.feedback import Triage, Triaged
     from mlops_course.learning import Standing
     from mlops_course.pipeline import Choice, Run
-    from mlops_course.replay import Plan
+    from mlops_course.replay import Plan, Today
     from mlops_course.service import Service
     from mlops_course.store import Comment, Decision, Store
     from mlops_course.tracking import Release
@@ -282,38 +282,30 @@ def companions(here: Places, arguments: argparse.Namespace) -> "Companions":
     from mlops_course.telemetry import Telemetry, open_tracing
 
     tracing = open_tracing(arguments.traces, arguments.trace_share) if arguments.traces else None
-    triage, watchers = LateTriage(labelled(here, arguments.task)), list["Watcher"]()
+    rules, labels = (here.root / "nbs" / "4_monitor" / name for name in ("rules.toml", f"comments_{arguments.task}.csv"))
+    triage = cast("Triage", LateTriage(labels)) if labels.is_file() else None
+    watchers: list[Watcher] = []
 
     def loop(service: "Service") -> "Watcher":
-        watchers.append(make_watcher(here, arguments, service, triage))
+        watchers.append(make_watcher(here, arguments, service, rules, triage))
         return watchers[-1]
 
     return Companions(
         metrics=lambda service: Telemetry(service, tracing),
-        monitor=lambda service: monitor_tab(service, cast("Triage", triage), lambda: watchers[0].trouble if watchers else None),
-        loop=loop if rules_file(here).is_file() else None,
+        monitor=lambda service: monitor_tab(service, triage, lambda: watchers[0].trouble if watchers else None),
+        loop=loop if rules.is_file() else None,
     )
 
 # %% ../nbs/5_project/29_commands.ipynb #2bddb96a
-def rules_file(here: Places) -> Path:
-    "The rules by which the running system is adapted."
-    return here.root / "nbs" / "4_monitor" / "rules.toml"
-
-
-def labelled(here: Places, task: str) -> Path:
-    "The comments of a task from which the triage learns."
-    return here.root / "nbs" / "4_monitor" / f"comments_{task}.csv"
-
-
-def make_watcher(here: Places, arguments: argparse.Namespace, service: "Service", triage: "LateTriage") -> "Watcher":
-    "The thread that looks after a service, under the policy that was asked for."
+def make_watcher(here: Places, arguments: argparse.Namespace, service: "Service", rules: Path, triage: "Triage | None") -> "Watcher":
+    "The thread that looks after a service, by rules and under the policy that was asked for."
     from mlops_course.adaptation import LiveActor, Loop, Watcher, read_rules
 
     assert service.store is not None
     groups = tuple(dict.fromkeys(feature.group for feature in service.task.features))
-    rules = read_rules(rules_file(here), arguments.policy, groups)
     actor = LiveActor(here, arguments.task, arguments.lead_hours)
-    return Watcher(service, Loop(rules, service.store, actor, service.release.model), here, cast("Triage", triage))
+    loop = Loop(read_rules(rules, arguments.policy, groups), service.store, actor, service.release.model)
+    return Watcher(service, loop, here, triage)
 
 # %% ../nbs/5_project/29_commands.ipynb #93f8c98e
 class LateTriage:
@@ -465,18 +457,20 @@ def forget_command(arguments: argparse.Namespace) -> None:
 # %% ../nbs/5_project/29_commands.ipynb #6b7b8fc3
 def replay_command(arguments: argparse.Namespace) -> None:
     "Live through the year under one policy or all of them, and report."
-    from mlops_course.replay import POLICIES, compare_policies, make_plan, read_life, read_past, write_report
+    from mlops_course.replay import POLICIES, compare_policies, find_files, make_plan, replay_all, write_report
 
     here, settings = places(), (arguments.faults, arguments.seed, arguments.until)
     _train_first(here, arguments.task, None)
     plans = [make_plan(here, policy, arguments.task, *settings) for policy in ([arguments.policy] if arguments.policy else POLICIES)]
-    for plan in plans:
-        _live(here, plan, arguments)
-    folders = [plan.name for plan in plans]
-    past = read_past(here, plans[0])
-    lives = [read_life(here.out / "replays" / name, past) for name in folders]
+    with progress(sum(len(plan.days) for plan in plans)) as report:
+        lives = replay_all(here, plans, *find_files(here, arguments.task), _telling(report), arguments.speed)
     _print(_policies_table(compare_policies(lives, lives[0])))
-    print(f"Report: {_shown(write_report(here, folders))}")
+    print(f"Report: {_shown(write_report(here, [plan.name for plan in plans]))}")
+
+
+def _telling(report: Callable[[str, str, float], None]) -> "Callable[[Plan, Today], None]":
+    "Tell a progress display of each day that was lived through."
+    return lambda plan, today: report(f"{plan.policy} {today.day}", "done", sum(today.seconds.values()))
 
 
 def _policies_table(compared: "pd.DataFrame") -> "Table":
@@ -490,14 +484,6 @@ def _policies_table(compared: "pd.DataFrame") -> "Table":
         paired = [f"{middle:+.4f} [{low:+.4f}, {high:+.4f}]" for middle, low, high in (auc, brier)]
         table.add_row(row["policy"], str(row["trainings"]), str(row["promoted"]), *scores, *paired)
     return table
-
-
-def _live(here: Places, plan: "Plan", arguments: argparse.Namespace) -> None:
-    "Live through one year, with a sign of life for each day."
-    from mlops_course.replay import Replay
-
-    with Replay(here, plan, rules_file(here), labelled(here, plan.task)) as replay, progress(len(replay.left)) as report:
-        replay.run(lambda today: report(f"{plan.policy} {today.day}", "done", sum(today.seconds.values())), arguments.speed)
 
 # %% ../nbs/5_project/29_commands.ipynb #e282ac1e
 def learn_command(arguments: argparse.Namespace) -> None:
