@@ -120,7 +120,9 @@ def main() -> None:
     render()
     if found := list(faults()):
         sys.exit("\n".join(["the site has faults:", *found]))
-    print(f"{len(list(SITE.rglob('*.html')))} pages in {SITE.relative_to(ROOT)}: open {SITE.relative_to(ROOT)}/index.html, or serve the folder")
+    print(
+        f"{len(list(SITE.rglob('*.html')))} pages in {SITE.relative_to(ROOT)}: open {SITE.relative_to(ROOT)}/index.html, or serve the folder"
+    )
 
 
 if __name__ == "__main__":  # nbdev's workers import this file again

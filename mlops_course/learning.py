@@ -7,9 +7,11 @@ __all__ = ['OBJECTIVES', 'COMPETENCES', 'PROMISED', 'PARTS', 'LABORATORY', 'PROF
            'QUESTION', 'CHOICE', 'WORD', 'WEEKS', 'WEEKLY', 'Part', 'Chapter', 'read_notebook', 'prose', 'read_chapter',
            'read_chapters', 'chapter_paths', 'hours', 'NotYet', 'Hint', 'close_to', 'Exercise', 'Passed', 'passed',
            'note_passed', 'student_notebook', 'write_student_notebooks', 'Task', 'read_tasks', 'coverage', 'Question',
-           'read_quiz', 'read_words', 'term_plan', 'Standing', 'standing']
+           'read_quiz', 'read_words', 'anchor', 'chapter_link', 'glossary', 'contents', 'exercise_list', 'Reference',
+           'read_references', 'bibliography', 'term_plan', 'Standing', 'standing']
 
 # %% ../nbs/5_project/25_guide.ipynb #112516c1
+import csv
 import json
 import math
 import re
@@ -300,7 +302,7 @@ def write_student_notebooks(
     names: Sequence[str] = (),  # of chapters; all unless given
 ) -> list[Path]:  # those that are new; what a learner has begun is never written over
     "Put the learner's notebooks under the folder of outputs."
-    sources = {path.stem: path for path in sorted((here.root / "nbs" / "exercises").glob("*.ipynb"))}
+    sources = {path.stem: path for path in sorted((here.root / "nbs" / "exercises").glob("[0-9][0-9]_*.ipynb"))}
     if unknown := [name for name in names if name not in sources]:
         raise BadInput(f"exercises of {unknown[0]!r}", f"one of {', '.join(sources)}", "See mlops-course learn.")
     written = []
@@ -408,6 +410,108 @@ def read_words(
     text = prose(path)
     section = re.search(r"^## Words\s*$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     return dict(WORD.findall(section[1])) if section else {}
+
+# %% ../nbs/5_project/25_guide.ipynb #57316d65
+def anchor(term: str) -> str:
+    "The name of the place in a page where a term stands: small letters, digits and hyphens."
+    return "word-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+
+
+def chapter_link(path: Path, place: str = "") -> str:
+    "A link to a chapter's notebook from a page that lies directly in nbs/."
+    title = re.search(r"^# (.+)$", prose(path), re.MULTILINE)
+    return f"[{int(path.name[:2])} {title[1] if title else path.stem}]({path.parent.name}/{path.name}{place})"
+
+# %% ../nbs/5_project/25_guide.ipynb #9df780ac
+def glossary(
+    root: Path,  # the checkout
+) -> str:  # Markdown: a heading a letter, a line a term
+    "Every term that a chapter introduces, in the order of the alphabet, with the way to its chapter."
+    found = [(term, meaning, path) for path in chapter_paths(root) for term, meaning in read_words(path).items()]
+    lines, letter, placed = [], "", set()
+    for term, meaning, path in sorted(found, key=lambda entry: (entry[0].casefold(), entry[2].name)):
+        if term[0].upper() != letter:
+            letter = term[0].upper()
+            lines.append(f"## {letter}")
+        place = "" if anchor(term) in placed else f'<span id="{anchor(term)}"></span>'
+        placed.add(anchor(term))
+        lines.append(f"{place}**{term}** – {meaning} → {chapter_link(path, '#' + anchor(term))}")
+    return "\n\n".join(lines)
+
+# %% ../nbs/5_project/25_guide.ipynb #9cd874b5
+def contents(
+    root: Path,  # the checkout
+    folder: str,  # of one of the four parts
+) -> str:  # a Markdown table, with links from a page in that folder
+    "The chapters of a part: what each is about, and its hours."
+    own = [read_chapter(path) for path in chapter_paths(root) if path.parent.name == folder]
+    rows = [
+        f"| {one.number} | [{one.title}]({one.name}.ipynb) | {one.blurb} | {one.study:g} h | {one.laboratory:g} h | {', '.join(one.milestones)} |"
+        for one in own
+    ]
+    total = f"| | | *together* | {sum(one.study for one in own):.4g} h | {sum(one.laboratory for one in own):.4g} h | |"
+    return "\n".join(["| | chapter | what it is about | study | laboratory | milestone |", "|---|---|---|---|---|---|", *rows, total])
+
+
+def exercise_list(
+    root: Path,  # the checkout
+) -> str:  # Markdown, with links from a page in nbs/exercises
+    "All exercises by chapter: minutes, competences, milestone."
+    tasks, lines = read_tasks(root), []
+    for path in sorted((root / "nbs" / "exercises").glob("[0-9][0-9]_*.ipynb")):
+        own = [task for task in tasks if task.chapter == int(path.name[:2])]
+        title = re.search(r"^# (?:Exercises: )?(.+)$", prose(path), re.MULTILINE)
+        lines += [f"## [{int(path.name[:2])} {title[1] if title else path.stem}]({path.name})", ""]
+        lines += [f"- **{one.name}** {one.title} – {one.minutes} min · {', '.join(one.competences)} · {one.milestone}" for one in own] + [
+            ""
+        ]
+    return "\n".join(lines)
+
+# %% ../nbs/5_project/25_guide.ipynb #1a4c998e
+class Reference(NamedTuple):
+    "A publication."
+
+    part: str  # of the book
+    authors: str
+    year: str
+    title: str
+    venue: str
+    link: str  # its DOI or address; empty where none is certain
+
+    def named_in(self, text: str) -> bool:
+        "Whether a text names it: by its link, by first author and year, or by its title (up to a colon, where four words are left)."
+        short, surname = self.title.partition(":")[0], self.authors.partition(",")[0].split(" and ")[0].split()[-1]
+        titles = {self.title, short if len(short.split()) >= 4 else self.title}
+        by_author = re.search(rf"\b{re.escape(surname)}\b[^()\n]{{0,60}}\({self.year}\)", text)
+        return bool((self.link and self.link in text) or by_author) or any(_letters(title) in _letters(text) for title in titles)
+
+
+def _letters(text: str) -> str:
+    "A text without case, spaces and punctuation."
+    return re.sub(r"[\W_]+", "", text.casefold())
+
+# %% ../nbs/5_project/25_guide.ipynb #a2bc2ec6
+def read_references(root: Path) -> list[Reference]:
+    "The reading list, as it stands in the checkout."
+    with open(root / "nbs" / "references.csv", encoding="utf-8", newline="") as file:
+        return [Reference(**row) for row in csv.DictReader(file)]
+
+
+def bibliography(
+    root: Path,  # the checkout
+) -> str:  # Markdown: a heading a part, a line a publication
+    "The reading list with the chapters that use each entry."
+    texts, lines, part = {path: prose(path) for path in chapter_paths(root)}, [], ""
+    for one in read_references(root):
+        if one.part != part:
+            part = one.part
+            lines.append(f"## {part}")
+        link = one.link.replace("https://doi.org/", "doi:") if "doi.org" in one.link else one.link[8:].partition("/")[0]
+        uses = ", ".join(chapter_link(path) for path, text in texts.items() if one.named_in(text)) or "the seminar"
+        lines.append(
+            f"{one.authors}, {one.year}. **{one.title}**. {one.venue}." + (f" [{link}]({one.link})" if link else "") + f" → {uses}"
+        )
+    return "\n\n".join(lines)
 
 # %% ../nbs/5_project/25_guide.ipynb #ae41c12e
 WEEKS, WEEKLY = 14, 1.8  # weeks of a term; hours of theory a week
