@@ -1020,7 +1020,7 @@ def run_server(
             valid = "a loopback address such as 127.0.0.1, or a file of keys and logins"
             raise BadInput(f"host {host} without keys or logins", valid, "Add a key or a login, or say --insecure if anybody may use it.")
         app.state.hosts.add("*")
-    gc.collect()
+    give_back_memory()
     gc.freeze()  # what was loaded by now stays: the collector need not look through it again and again
     with open_port(host, port) as listening:
         for what, path in (("app", "/"), ("API", "/docs"), ("health", "/health"), ("ready", "/ready")):

@@ -50,7 +50,7 @@ class Column(NamedTuple):
 
     title: str  # what it is, for people
     values: list[str] | list[int]  # sorted
-    codes: np.ndarray  # int16, one a past request: position in `values`
+    codes: np.ndarray  # the smallest unsigned integers that do, one a past request: position in `values`
     names: dict[str, str]  # what a value is called in full, where it is a code
 
 # %% ../nbs/3_deploy/17_app.ipynb #7ea7fcbb
@@ -60,15 +60,10 @@ class Schedule:
     def __init__(
         self, task: Task, columns: dict[str, Column], event: np.ndarray, label: np.ndarray, day: np.ndarray, lead_hours: float, zone: str
     ) -> None:
-        self.task, self.columns, self.event, self.label, self.day, self.lead_hours, self.zone = (
-            task,
-            columns,
-            event,
-            label,
-            day,
-            lead_hours,
-            zone,
-        )
+        self.task, self.columns, self.event, self.label = task, columns, event, label
+        self.lead_hours, self.zone = lead_hours, zone
+        self._days, codes = np.unique(day, return_inverse=True)
+        self._day_codes = codes.astype(np.min_scalar_type(len(self._days)))
 
     @classmethod
     def of(
@@ -96,6 +91,12 @@ class Schedule:
             zone,
         )
 
+    @property
+    def day(self) -> np.ndarray:  # datetime64[D], one a past request
+        "The day that each past request belongs to."
+        day: np.ndarray = self._days[self._day_codes]
+        return day
+
     def __len__(self) -> int:
         return len(self.label)
 
@@ -106,7 +107,7 @@ def _column(task: Task, name: str, values: "pd.Series[Any]", tables: Mapping[str
     known = set(found)
     place = next((field.named_in for field in task.request if field.name == name), None)
     pairs = zip(tables[place[0]][place[1]], tables[place[0]][place[2]], strict=True) if place else ()
-    return Column(_title(task, name), found.tolist(), codes.astype(np.int16), {code: called for code, called in pairs if code in known})
+    return Column(_title(task, name), found.tolist(), codes.astype(np.min_scalar_type(len(found))), {code: called for code, called in pairs if code in known})
 
 
 def _title(task: Task, name: str) -> str:
@@ -350,7 +351,7 @@ def answer_html(
     gaps = "".join(f"<li>{escape(text)}</li>" for text in answer.degraded)
     said = f"Something is unusual about this request ({len(answer.degraded)})"
     return (
-        f'<section class="answer {answer.mode}" aria-label="Answer">{_figure(answer)}'
+        f'<section class="answer by-{answer.mode}" aria-label="Answer">{_figure(answer)}'
         f'<p class="sentence">{escape(answer.sentence)}</p>{draw_dots(answer.probability)}{draw_comparison(answer.probability, answer.base_rate)}'
         + (f'<p class="note mode">{escape(MODE_NOTES[answer.mode] + _because(answer.reason))}</p>' if answer.mode != "model" else "")
         + (f'<details class="notice hint"><summary>{said}</summary><ul>{gaps}</ul></details>' if gaps else "")
@@ -916,8 +917,8 @@ ANSWER = """
 .dots i { aspect-ratio: 1; border-radius: 50%; background: var(--track); }
 .dots i.on { background: var(--amber); }
 .waiting .dots i.on { background: var(--edge); }
-.answer.waiting .figure strong, .answer.abstained .figure strong { color: var(--soft); }
-.answer.abstained .dots i.on, .answer.abstained .bar.this .fill { background: var(--edge); }
+.answer.waiting .figure strong, .answer.by-abstained .figure strong { color: var(--soft); }
+.answer.by-abstained .dots i.on, .answer.by-abstained .bar.this .fill { background: var(--edge); }
 .answer .note.mode { border-left: 4px solid var(--amber); padding-left: 12px; margin-top: 18px; font-size: 15px; color: var(--ink) !important; }
 .comparison { margin: 22px 0 0; max-width: 540px; }
 .bar { display: grid; grid-template-columns: 78px 1fr 36px; gap: 12px; align-items: center; margin: 6px 0; font-size: 14px; }

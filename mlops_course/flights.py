@@ -474,19 +474,28 @@ class EventLog:
         minute: np.ndarray,  # int64, minutes since 1970: when each event became known
         *amounts: np.ndarray,  # int64, one array for each amount to be summed
     ) -> None:
-        keys = (group << 32) + minute
+        self.groups, rank = np.unique(np.concatenate([[0], group]), return_inverse=True)  # 0 belongs to none
+        self._count_from(int(minute.min(initial=NEVER)), int(minute.max(initial=0)))
+        keys = self._key(rank[1:], minute)
         order = np.argsort(keys, kind="stable")
         self.keys = keys[order]
-        totals = np.zeros((len(amounts), len(keys) + 1), dtype=np.int64)
-        for total, amount in zip(totals, amounts, strict=True):
-            np.cumsum(amount[order], out=total[1:])
-        # a context stays in memory for as long as the service runs: half the room where every sum fits into 32 bits
-        fits = np.abs(totals).max(initial=0) < 2**30
-        self.totals: list[Any] = list(totals.astype(np.int32 if fits else np.int64))
+        self.totals = [_running(amount[order]) for amount in amounts]
+
+    def _count_from(self, first: int, last: int) -> None:
+        "Settle from which minute keys count, how many minutes a group takes, and how much room a key needs."
+        self.first, self.span = first, max(last - first, 0) + 2
+        self.key = np.uint32 if (len(self.groups) + 1) * self.span < 2**32 else np.int64
+
+    def _key(self, rank: np.ndarray, minute: np.ndarray) -> np.ndarray:
+        "Place of a group and minute as one number; minutes outside of what happened count as those just before and after it."
+        key: np.ndarray = (rank * self.span + (minute - self.first).clip(-1, self.span - 2) + 1).astype(self.key)
+        return key
 
     def position(self, group: np.ndarray, minute: np.ndarray) -> np.ndarray:
         "How many events belong to smaller groups, or to this group and are not after `minute`."
-        position: np.ndarray = self.keys.searchsorted((group << 32) + minute, side="right")
+        rank = self.groups.searchsorted(group)
+        known = self.groups.take(rank, mode="clip") == group
+        position: np.ndarray = self.keys.searchsorted(self._key(rank, np.where(known, minute, 0)), side="right")
         return position
 
     def between(
@@ -503,13 +512,23 @@ class EventLog:
     def joined(cls, logs: "Sequence[EventLog]") -> "EventLog":
         "Several logs as one, those with more amounts first, in which group g of the n-th log (n from 0) is group (n << 26) + g."
         whole = cls.__new__(cls)
-        whole.keys = np.concatenate([(number << 58) + log.keys for number, log in enumerate(logs)])
+        whole.groups = np.concatenate([(number << 26) + log.groups for number, log in enumerate(logs)])
+        whole._count_from(min(log.first for log in logs), max(log.first + log.span - 2 for log in logs))
+        before = np.cumsum([0, *(len(log.groups) for log in logs)])
+        split = [np.divmod(log.keys.astype(np.int64), log.span) for log in logs]
+        parts = [whole._key(rank + own, log.first + step - 1) for rank, log, (own, step) in zip(before, logs, split, strict=False)]
+        whole.keys = np.concatenate(parts)
         whole.totals = []
         for amounts in zip_longest(*(log.totals for log in logs)):
-            steps = [np.diff(amount) for amount in amounts if amount is not None]
-            sums = np.cumsum(np.concatenate([[0], *steps]), dtype=np.int64)
-            whole.totals.append(sums.astype(np.int32) if np.abs(sums).max() < 2**30 else sums)
+            whole.totals.append(_running(np.concatenate([np.diff(amount) for amount in amounts if amount is not None])))
         return whole
+
+
+def _running(amount: np.ndarray) -> np.ndarray:
+    "Running totals from 0 on, in as little room as their differences need: a context stays in memory while the service runs."
+    total = np.concatenate([[0], np.cumsum(amount, dtype=np.int64)])
+    most = 2 * int(np.abs(total).max())
+    return total.astype(next(kind for kind in (np.int16, np.int32, np.int64) if most <= np.iinfo(kind).max))
 
 # %% ../nbs/2_build/05_flights.ipynb #7a056b22
 def share(

@@ -7,7 +7,7 @@ __all__ = ['BUDGET', 'DEFAULT_COUNTRY', 'COSTS', 'Goal', 'CodeMetrics', 'measure
            'count_lines', 'only_imports', 'read_cells', 'count_words', 'count_checks', 'annotated_share',
            'NotebookMetrics', 'measure_cells', 'measure_notebook', 'order_problems', 'judge_style', 'project_files',
            'measure_project', 'Latency', 'summarize_times', 'measure_latency', 'Usage', 'Meter', 'chosen_country',
-           'Machine', 'this_machine', 'costs', 'total_costs', 'cost_measurements']
+           'Energy', 'measure_energy', 'Machine', 'this_machine', 'costs', 'total_costs', 'cost_measurements']
 
 # %% ../nbs/2_build/10_measurement.ipynb #296047c8
 import ast
@@ -94,8 +94,8 @@ def measure_code(
     functions = {(one.lineno, one.name): one for one in blocks if not hasattr(one, "methods")}
     worst = max(functions.values(), key=lambda one: one.complexity, default=None)
     average = mean(one.complexity for one in functions.values()) if functions else 1.0
-    hardest = (worst.complexity, worst.name) if worst else (1, "")
-    return CodeMetrics(name, lines, len(functions), average, *hardest, maintainability)
+    hardest, most = (worst.name, worst.complexity) if worst else ("", 1)
+    return CodeMetrics(name, lines, len(functions), average, most, hardest, maintainability)
 
 # %% ../nbs/2_build/10_measurement.ipynb #863c0f99
 def findings(
@@ -383,10 +383,13 @@ class Meter:
         self,
         process: int | None = None,  # its number; this one unless given
     ) -> "Meter":
-        "Begin to watch."
+        "Begin to watch; a process that is gone already took nothing."
         import psutil
 
-        self._process = psutil.Process(process)
+        try:
+            self._process = psutil.Process(process)
+        except psutil.NoSuchProcess:
+            return self
         self._began = self._last = time.monotonic()
         self._look()
         self._before = sum(self._processor.values())
@@ -461,7 +464,34 @@ def chosen_country(
         raise BadInput(f"MLOPS_COURSE_COUNTRY is {country!r}", valid, "Set it to yours, or unset it.")
     return country
 
-# %% ../nbs/2_build/10_measurement.ipynb #6a38897e
+# %% ../nbs/2_build/10_measurement.ipynb #e4dbecbd
+@dataclass(frozen=True)
+class Energy:
+    "What some work drew, by codecarbon."
+
+    kilowatt_hours: float  # of processor, memory and, where there are any, graphics cards
+    processor: float  # kilowatt-hours of the processor alone
+    co2_grams: float
+    counted: bool  # by the processor's own counter; where there is none, it is an estimate from the processor's load
+
+
+def measure_energy(
+    call: Callable[[], Any],  # the work; what it starts counts as well
+    country: str = DEFAULT_COUNTRY,  # ISO code
+    from_load: bool = False,  # whether to estimate even where there is a counter
+) -> Energy:
+    "Do some work under codecarbon's offline tracker, which asks no network and writes no file."
+    options = {"save_to_file": False, "tracking_mode": "process", "log_level": "error", "force_mode_cpu_load": from_load}
+    tracker = _codecarbon("emissions_tracker").OfflineEmissionsTracker(country_iso_code=country, **options)
+    tracker.start()
+    try:
+        call()
+    finally:
+        tracker.stop()
+    found, counted = tracker.final_emissions_data, not from_load and _codecarbon("core.cpu").is_rapl_available()
+    return Energy(found.energy_consumed, found.cpu_energy, found.emissions * 1000, counted)
+
+# %% ../nbs/2_build/10_measurement.ipynb #4ad585c1
 @dataclass(frozen=True)
 class Machine:
     "What an estimate of energy rests on; every figure is codecarbon's."
@@ -480,17 +510,16 @@ class Machine:
 
 @cache
 def this_machine(country: str) -> Machine:
-    "What codecarbon makes of this machine."
-    power, memory = _codecarbon("core.cpu").TDP(), _codecarbon("external.ram").RAM()
-    watts = power.tdp or _codecarbon("external.hardware").POWER_CONSTANT
-    processors = _codecarbon("core.util").count_cpus()
-    return Machine(
-        power.model,
-        float(watts),
-        processors,
-        memory.total_power().W / memory.machine_memory_GB,
-        _electricity()[country]["carbon_intensity"],
-    )
+    "What codecarbon makes of this machine; looking the processor up takes it a second."
+    try:
+        power = _codecarbon("core.cpu").TDP()
+        model, watts = power.model, power.tdp
+    except Exception:  # of all kinds, on processors that the library it asks does not know; a cost may be vague, but must not stop a run
+        model, watts = "unknown", None
+    memory, processors = _codecarbon("external.ram").RAM(), _codecarbon("core.util").count_cpus()
+    memory_watts = memory.total_power().W / (memory.machine_memory_GB * 1024**3 / 1e9)
+    assumed = watts or _codecarbon("external.hardware").POWER_CONSTANT
+    return Machine(model, float(assumed), processors, memory_watts, _electricity()[country]["carbon_intensity"])
 
 # %% ../nbs/2_build/10_measurement.ipynb #e644a995
 COSTS = {"seconds": "s", "energy_kwh": "kWh", "co2_g": "g", "memory_mb": "MB"}  # what is noted for a step, and its unit

@@ -7,8 +7,8 @@ __all__ = ['PRIVATE', 'Report', 'EXPERIMENT', 'Step', 'Graph', 'read_graph', 're
            'resolve', 'convert', 'hash_code', 'library_modules', 'code_used', 'Recipe', 'environment_hash',
            'write_recipe', 'Finished', 'read_finished', 'hash_output', 'StepFailed', 'run_notebook', 'run_step',
            'kernel_environment', 'Choice', 'Planned', 'examine', 'Workshop', 'record_path', 'execute', 'plan', 'Run',
-           'read_runs', 'read_run', 'lock', 'open_executor', 'LateTracker', 'track', 'read_measurements', 'flat',
-           'run_pipeline', 'prepare', 'release_bundle', 'keep', 'sweep_choice', 'sweep']
+           'read_runs', 'read_run', 'model_costs', 'side_by_side', 'lock', 'open_executor', 'LateTracker', 'track',
+           'read_measurements', 'flat', 'run_pipeline', 'prepare', 'release_bundle', 'keep', 'sweep_choice', 'sweep']
 
 # %% ../nbs/2_build/11_pipeline.ipynb #a5ca8c75
 import ast
@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,9 +28,11 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from .measurement import COSTS, Meter, chosen_country, cost_measurements, costs, this_machine, total_costs
 from .requirements import Measurement, load_task, model_name
 from .settings import BadInput, Explained, Places, hash_bytes, hash_file, hash_folder, to_json, write_file, write_folder
 from .tracking import Dataset, Release, Tracker, explained, git_commit, read_release, write_release
@@ -69,6 +72,14 @@ class Graph:
         for step in self.steps.values():
             if step.needs & found:
                 found.add(step.name)
+        return found
+
+    def before(self, name: str) -> set[str]:
+        "The step of that name and all that it depends on."
+        found = {name}
+        for step in reversed(self.steps.values()):
+            if step.name in found:
+                found |= step.needs
         return found
 
 # %% ../nbs/2_build/11_pipeline.ipynb #ec9e5ef0
@@ -307,13 +318,15 @@ class Finished:
     outputs: dict[str, str]  # file or folder → hash of its content
     seconds: float  # wall time of the step notebook
     finished: str  # UTC, ISO 8601
+    costs: dict[str, float] = field(default_factory=dict)  # what else it cost, as `measurement.costs` notes it; empty where nobody looked
 
 
 def read_finished(folder: Path) -> Finished | None:
     "The finished step in a folder, or None where there is none or its outputs are not what was written down."
     try:
         record = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-        found = Finished(record["name"], folder, Recipe(**record["recipe"]), record["outputs"], record["seconds"], record["finished"])
+        known = {name: record[name] for name in ("outputs", "seconds", "finished")}
+        found = Finished(record["name"], folder, Recipe(**record["recipe"]), **known, costs=record.get("costs", {}))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if all(hash_output(folder / name) == digest for name, digest in found.outputs.items()) else None
@@ -335,13 +348,19 @@ class StepFailed(Explained):
         return f"step {self.step} stopped: {self.problem} (executed notebook: {self.notebook})"
 
 # %% ../nbs/2_build/11_pipeline.ipynb #42a26a90
-def _kernel_manager(environ: Mapping[str, str]) -> type[Any]:
-    "A kernel manager whose kernels find these variables in their environment."
+def _kernel_manager(environ: Mapping[str, str], meter: Meter) -> type[Any]:
+    "A kernel manager whose kernel finds these variables in its environment, and is watched for as long as it lives."
     from jupyter_client.manager import AsyncKernelManager
 
     class Manager(AsyncKernelManager):
         async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             await super().start_kernel(**{**options, "env": {**os.environ, **environ}})
+            if process := getattr(self.provisioner, "pid", None):  # a kernel on another machine has no number here
+                meter.start(process)
+
+        async def shutdown_kernel(self, *arguments: Any, **options: Any) -> None:  # type: ignore[override]
+            meter.stop()
+            await super().shutdown_kernel(*arguments, **options)
 
     return Manager
 
@@ -352,20 +371,27 @@ def run_notebook(
     parameters: Mapping[str, Any],
     folder: Path,  # the kernel's current folder
     environ: Mapping[str, str] = {},  # variables for the kernel alone, on top of this process's own
+    meter: Meter | None = None,  # one that was not started; it watches the kernel and is stopped with it
 ) -> str:  # what a cell raised, in one line; empty when all went well
     "Run one notebook with papermill, in a kernel of its own, from the given folder."
     import logging
 
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    meter = meter or Meter()
     # the folder goes to the kernel alone: papermill's own `cwd` moves the whole process, and steps run side by side
     kernel: dict[str, Any] = {"resources": {"metadata": {"path": str(folder)}}, "extra_arguments": ["--log-level=50"]}
-    kernel |= {"kernel_manager_class": _kernel_manager(environ)} if environ else {}
+    kernel |= {"kernel_manager_class": _kernel_manager(environ, meter)}
     try:
         papermill.execute_notebook(notebook, executed, dict(parameters), progress_bar=False, kernel_name="python3", **kernel)
     except papermill.PapermillExecutionError as error:
         return _reason(error.ename, error.evalue)
+    except DeadKernelError:
+        return "its kernel died: expected one that lives. Most often the machine is out of memory: close programs, or run fewer steps at a time."
+    finally:
+        meter.stop()  # also when the kernel died, and nobody was there to shut it down
     return ""
 
 
@@ -386,22 +412,24 @@ def run_step(
     environ: Mapping[str, str] = {},  # variables for its kernel, from `kernel_environment`
 ) -> Finished:
     "Run a step and put its results into the store, whole; StepFailed when its notebook raises."
-    folder = steps / f"{step.name}-{recipe.key}"
-    started = time.monotonic()
+    folder, meter = steps / f"{step.name}-{recipe.key}", Meter()
+    started, country = time.monotonic(), chosen_country()  # a country that does not exist is refused before the work, not after
+    threading.Thread(target=this_machine, args=(country,), daemon=True).start()  # takes a second, once: beside the notebook, not after it
     with write_folder(folder) as temporary:
         executed = temporary / f"{step.name}.ipynb"
         parameters = recipe.parameters | {name: _relative(path, step.notebook.parent) for name, path in sources.items()}
         private = {"output": _relative(temporary, step.notebook.parent), "run": run}
         declared = read_parameters(step.notebook)
         parameters |= {name: value for name, value in private.items() if name in declared}
-        problem = run_notebook(step.notebook, executed, parameters, step.notebook.parent, environ)
+        problem = run_notebook(step.notebook, executed, parameters, step.notebook.parent, environ, meter)
         _tidy(executed, temporary.name, folder.name)
         outputs = {name: hash_output(temporary / name) for name in step.outputs}
         missing = [name for name, digest in outputs.items() if not digest]
         if problem or missing:
             kept = write_file(steps.parent / "failed" / f"{step.name}.ipynb", executed.read_bytes() if executed.is_file() else b"")
             raise StepFailed(step.name, problem or f"it did not write {', '.join(missing)}", kept)
-        finished = Finished(step.name, folder, recipe, outputs, round(time.monotonic() - started, 2), _now())
+        seconds = round(time.monotonic() - started, 2)
+        finished = Finished(step.name, folder, recipe, outputs, seconds, _now(), costs(meter.stop(), country))
         write_file(temporary / "step.json", to_json({**asdict(finished), "folder": folder.name}))
     return finished
 
@@ -597,17 +625,18 @@ class Run:
     started: str = field(default_factory=_now)  # UTC, ISO 8601
     seconds: float = 0.0
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)  # step → its parameters
-    steps: dict[str, dict[str, Any]] = field(default_factory=dict)  # step → folder, action, why, seconds, place
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)  # step → folder, action, why, place; seconds and costs of when it ran
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     decision: dict[str, Any] = field(default_factory=dict)  # promote, reasons
+    comparison: list[dict[str, Any]] = field(default_factory=list)  # from `side_by_side`: what the gate's table showed
     bundle: str = ""  # hash of the bundle
     error: str = ""
 
     def add(self, planned: Planned, finished: Finished) -> None:
         "Note a step that is finished."
         place = len(self.steps)  # a file's keys are sorted; this keeps the order in which steps were finished
-        entry = {"folder": finished.folder.name, "action": planned.action, "why": planned.why, "seconds": finished.seconds, "place": place}
-        self.steps[planned.step.name] = entry
+        entry = {"folder": finished.folder.name, "action": planned.action, "why": planned.why, "place": place}
+        self.steps[planned.step.name] = entry | _noted(finished)
 
     def in_order(self) -> list[tuple[str, dict[str, Any]]]:
         "The steps by name in the order in which they were finished."
@@ -621,6 +650,11 @@ class Run:
             _link(folder / name, Path("../../steps") / step["folder"])
         _link(places.runs / "latest", Path(self.name))
         return folder
+
+
+def _noted(finished: Finished) -> dict[str, float]:
+    "What a step cost when it ran."
+    return {"seconds": finished.seconds, **finished.costs}
 
 
 def _link(link: Path, target: Path) -> None:
@@ -652,6 +686,36 @@ def read_run(places: Places, name: str) -> Run:
             return run
     shown = ", ".join(run.name for run in runs[:3]) or "none yet"
     raise BadInput(f"unknown run {name!r}", f"latest, or the name of a run ({shown})", "See mlops-course runs.")
+
+# %% ../nbs/2_build/11_pipeline.ipynb #34dec039
+def model_costs(
+    places: Places,
+    run: str,  # name of the run that made the model
+) -> list[Measurement]:  # named as in `COSTS`; empty where the run's record is gone
+    "What the model of a run cost: every step that its bundle rests on, whichever run it ran in."
+    with suppress(BadInput):
+        graph = read_graph(places.notebooks)
+        made = graph.before(graph.record["bundle"].partition("/")[0])
+        steps = [record for step, record in read_run(places, run).steps.items() if step in made]
+        return [Measurement(name, value) for name, value in total_costs(steps).items()]
+    return []
+
+# %% ../nbs/2_build/11_pipeline.ipynb #738a3e49
+def side_by_side(
+    sides: Mapping[str, Sequence[Measurement]],  # who → what was measured of it, such as {"challenger": […], "champion": […]}
+) -> list[dict[str, Any]]:  # a row a metric: its name, its unit where it is a cost, and each side's value, or None
+    "Several models in one table, metric by metric; what was measured on a slice is left out."
+    values = {who: {m.metric: m.value for m in found if m.slice == "all"} for who, found in sides.items()}
+    metrics = dict.fromkeys(metric for known in values.values() for metric in known)
+    return [
+        {"metric": metric, "unit": COSTS.get(metric, ""), **{who: _finite(known.get(metric)) for who, known in values.items()}}
+        for metric in metrics
+    ]
+
+
+def _finite(value: float | None) -> float | None:
+    "A number, or None where there is none."
+    return value if value is not None and isfinite(value) else None
 
 # %% ../nbs/2_build/11_pipeline.ipynb #64792b1f
 @contextmanager
@@ -761,13 +825,13 @@ def track(
     places: Places,
     parent: str | None = None,  # tracking id of the run this is a part of, such as a sweep
 ) -> str:  # the tracking id
-    "Log a run that went well: parameters, measurements, data sets, executed notebooks."
+    "Log a run that went well: parameters, measurements, costs, data sets, executed notebooks."
     with explained(tracker.uri):
         identity = tracker.open_run(run.name, parent, {"commit": git_commit(places.root)})
         tracker.log(
             identity,
             parameters=flat(run.parameters),
-            measurements=read_measurements(graph, finished),
+            measurements=[*read_measurements(graph, finished), *cost_measurements({name: _noted(one) for name, one in finished.items()})],
             datasets=[
                 dataset
                 for name, result in finished.items()
@@ -887,10 +951,12 @@ def _same_results(run: Run, places: Places) -> Run | None:
 
 
 def _conclude(run: Run, graph: Graph, finished: Mapping[str, Finished]) -> None:
-    "Take verdicts, decision and bundle hash from the steps' outputs into the run's record."
+    "Take verdicts, decision, the gate's table and the bundle's hash from the steps' folders into the run's record."
     for role in ("verdicts", "decision"):
         if role in graph.record and graph.record[role].partition("/")[0] in finished:
             setattr(run, role, json.loads(record_path(graph, finished, role).read_text(encoding="utf-8")))
+    with suppress(KeyError, OSError):  # it is no output: it tells of costs, and an output is the same whenever it is made
+        run.comparison = json.loads(record_path(graph, finished, "comparison").read_text(encoding="utf-8"))
     if "bundle" in graph.record and graph.record["bundle"].partition("/")[0] in finished:
         run.bundle = hash_file(record_path(graph, finished, "bundle") / "manifest.json")
 
@@ -949,7 +1015,7 @@ def sweep(
     small: bool = False,
     scheduler: str = "",
     report: Report = lambda step, state, seconds: None,
-) -> list[dict[str, Any]]:  # one row a member: its settings, then its measurements on the whole validation data
+) -> list[dict[str, Any]]:  # one row a member: its settings, then its measurements on the whole validation data, then what its steps cost
     "Run the pipeline up to evaluation for every combination of values, and compare."
     if not grid:
         raise BadInput("a sweep over nothing", "at least one parameter with values", "Try -p learning_rate=0.03,0.06,0.1.")
@@ -964,6 +1030,6 @@ def sweep(
             finished = {planned.step.name: result for planned, result in execute(workshop, executor, report)}
             track(Run(f"{name}-{number}", parameters=workshop.parameters), workshop.graph, finished, tracker, places, parent)
             found = read_measurements(workshop.graph, finished)
-            rows.append({**member, **{m.metric: m.value for m in found if m.slice == "all"}})
+            rows.append({**member, **{m.metric: m.value for m in found if m.slice == "all"}, **total_costs(map(_noted, finished.values()))})
         tracker.close_run(parent, "FINISHED")
     return rows
