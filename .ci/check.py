@@ -86,10 +86,29 @@ def check_notebooks() -> None:
 
 def check_chapters() -> None:
     "Every chapter runs from a clean kernel, and the outputs that are committed are those of the code beside them."
-    copies = CHECKS / "chapters"
+    copies, report = CHECKS / "chapters", CHECKS / "chapters.xml"
     for path in notebooks(*CHAPTERS, "."):
         copy_with_counts(path, copies / path.parent.name / path.name)
-    nbval(copies, MLOPS_COURSE_OUT=str(CHECKS / "notebooks"))
+    nbval(copies, "--junitxml", report, MLOPS_COURSE_OUT=str(CHECKS / "notebooks"), PYTHONPATH=str(ROOT / ".ci" / "offline"))
+    seconds = read_seconds(report)
+    (ROOT / "out" / "chapter_seconds.json").write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8")
+    print(*(f"{took:6.1f} s  {name}" for name, took in sorted(seconds.items(), key=lambda pair: -pair[1])), sep="\n")
+    if slow := [name for name, took in seconds.items() if took > LONGEST]:
+        sys.exit(f"took longer than {LONGEST} s: {', '.join(slow)}. Show the idea on less data, or move what is long into nbs/evidence.")
+
+
+LONGEST = 60  # seconds that a chapter may take from a clean kernel: who opens it wants to run it
+
+
+def read_seconds(report: Path) -> dict[str, float]:
+    "How long each notebook took, by folder and name, from pytest's report of its cells."
+    from xml.etree import ElementTree
+
+    seconds: dict[str, float] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = "/".join(case.attrib["classname"].removesuffix(".ipynb").split(".")[-2:])
+        seconds[name] = round(seconds.get(name, 0.0) + float(case.attrib["time"]), 1)
+    return seconds
 
 
 def check_pipeline() -> None:
@@ -147,10 +166,10 @@ def copy_with_counts(source: Path, target: Path) -> None:
     target.write_text(json.dumps(notebook), encoding="utf-8")
 
 
-def nbval(folder: Path, workers: int = os.cpu_count() or 1, **environment: str) -> None:
+def nbval(folder: Path, *more: str | Path, workers: int = os.cpu_count() or 1, **environment: str) -> None:
     "Run the notebooks of a folder again, and compare every output with the one that is stored."
     options = ["--quiet", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "600"]
-    call("pytest", *options, "-n", str(workers), "--dist", "loadfile", folder, **environment)
+    call("pytest", *options, *more, "-n", str(workers), "--dist", "loadfile", folder, **environment)
 
 
 ALL: dict[str, Callable[[], None]] = {

@@ -26,7 +26,6 @@ from importlib.util import find_spec
 from itertools import zip_longest
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd

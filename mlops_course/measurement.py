@@ -409,11 +409,12 @@ class Meter:
         return Usage(self._last - self._began, sum(self._processor.values()) - self._before, self._peak, self._held)
 
     def _watch(self) -> None:
-        "Look, again and again."
-        while not self._ended.wait(self.interval):
-            self._look()
+        "Look, again and again; on a machine with very many processes, which all have to be asked for their parent, less often."
+        pause = self.interval
+        while not self._ended.wait(pause):
+            pause = max(self.interval, 50 * self._look())
 
-    def _look(self) -> None:
+    def _look(self) -> float:  # seconds that it took
         "Note what the processes have taken by now; one that ended meanwhile is no trouble."
         import psutil
 
@@ -426,6 +427,7 @@ class Meter:
                     resident += one.memory_info().rss / 1e6
         self._held += resident / 1000 * (now - self._last)
         self._peak, self._last = max(self._peak, resident), now
+        return time.monotonic() - now
 
 
 def _highest_memory(process: int) -> float:

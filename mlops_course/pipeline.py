@@ -379,7 +379,7 @@ def run_notebook(
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log arrives as an exception
     meter = meter or Meter()
     # the folder goes to the kernel alone: papermill's own `cwd` moves the whole process, and steps run side by side
     kernel: dict[str, Any] = {"resources": {"metadata": {"path": str(folder)}}, "extra_arguments": ["--log-level=50"]}

@@ -738,7 +738,7 @@ class Replay:
         pace: float = 0.0,  # simulated days a second at most; 0 for as fast as it goes
     ) -> Path:  # the folder of results
         "Live through the days that are left, and write down what came of them."
-        left, began, meter = self.left, time.monotonic(), Meter()
+        left, began, meter = self.left, time.monotonic(), Meter(interval=0.5)
         if not left:
             return write_results(self.plan, self.here, self.stage.loop.store)
         meter.start()
