@@ -69,33 +69,46 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def show_executed() -> None:
-    "Where the pipeline has run, and where the year was replayed, the pages are the notebooks as they were executed."
-    report = ROOT / "out" / "replays" / "report.ipynb"
-    for path in [*(ROOT / "out" / "runs" / "latest").glob("*/*.ipynb"), *([report] if report.is_file() else [])]:
-        page = PAGES / ("replay" if path == report else "pipeline") / path.name
-        executed, shown = json.loads(path.read_text(encoding="utf-8").replace(f"{ROOT}/", "")), read(page)
-        if path == report and any(cell.get("outputs") for cell in shown["cells"]):
-            continue  # the report that is committed is the whole year's
-        executed["cells"] = [shown["cells"][0], *executed["cells"][1:]]
-        page.write_text(json.dumps(executed), encoding="utf-8")
+    "The pages of the pipeline and of the replayed year are the notebooks as they were executed here last, without the machine's paths."
+    runs, report = ROOT / "out" / "runs" / "latest", ROOT / "out" / "replays" / "report.ipynb"
+    for page in sorted([*(PAGES / "pipeline").glob("*.ipynb"), PAGES / "replay" / "report.ipynb"]):
+        shown = read(page)
+        if any(cell.get("outputs") for cell in shown["cells"]):
+            continue  # what is committed with its outputs is shown with them
+        executed = report if page.name == report.name else runs / page.stem / page.name
+        command = "make replay" if executed == report else "make run"
+        if executed.is_file():
+            done = json.loads(executed.read_text(encoding="utf-8").replace(f"{ROOT}/", ""))
+            shown["cells"][1:] = [
+                cell for cell in done["cells"] if not (cell["cell_type"] == "markdown" and "".join(cell["source"]).startswith("# "))
+            ]
+            name = f", run `{runs.resolve().name}`" if executed != report else ""
+            says = f"As it was executed on the machine that built this site{name}; `{command}` executes it anew."
+        else:
+            says = f"Nothing has been executed yet on the machine that built this site: these are the cells alone. `{command}` gives them their outputs."
+        shown["cells"].insert(1, {"cell_type": "markdown", "metadata": {}, "source": f"*{says}*"})
+        page.write_text(json.dumps(shown), encoding="utf-8")
 
 
 def finish(page: Path, cells: list[Cell]) -> list[Cell]:
     "The cells of a page as they are shown."
     number = re.match(r"\d\d(?=_)", page.name)
     kind = page.parent.name if number else ""
+    written = page.stem == "index" or len(page.parts) == 1  # by functions: how, is no matter of the page
     shown = []
     for cell in cells:
         source, tags = "".join(cell["source"]), set(cell.get("metadata", {}).get("tags", ()))
         if cell["cell_type"] == "raw":  # Quarto would name the page after its module, smalldocs after its notebook
             source = re.sub(r"^output-file: .*\n", "", source, flags=re.MULTILINE)
-            source = numbered(source, int(number[0]), kind) if number else source
+            source = (
+                numbered(source, int(number[0]), kind) if number else re.sub(r"^(title: *['\"]?)Evidence: (.)", capital, source, flags=re.M)
+            )
             shown += [{**cell, "source": source}, *launch(page), *beside_title(page)]
         elif cell["cell_type"] == "markdown":
             source = quiz(words(source, page)) if number else source
             shown.append({**cell, "source": anchored(source) if kind == "exercises" else source})
-        elif "wrong" not in tags and (code := shown_code(source, tags)):
-            outputs = [] if tags & {"solution", "check"} else [scrolling(output) for output in cell["outputs"]]
+        elif "wrong" not in tags and not (written and is_imports(source)) and (code := shown_code(source, tags)):
+            outputs = [] if tags & {"solution", "check"} else [boxed(output) for output in cell["outputs"]]
             shown.append({**cell, "source": code, "outputs": outputs})
     return shown
 
@@ -104,7 +117,9 @@ def beside_title(page: Path) -> list[Cell]:
     "What the cell with the title says besides title and description: nbdev makes front matter of the cell, and drops the rest."
     if not (NOTEBOOKS / page).is_file():
         return []
-    titles = (cell for cell in read(NOTEBOOKS / page)["cells"] if cell["cell_type"] == "markdown" and "".join(cell["source"]).startswith("# "))
+    titles = (
+        cell for cell in read(NOTEBOOKS / page)["cells"] if cell["cell_type"] == "markdown" and "".join(cell["source"]).startswith("# ")
+    )
     rest = re.sub(r"\A# .*\n*(?:> .*)?\s*", "", "".join(next(titles, {"source": ""})["source"]))
     return [{"cell_type": "markdown", "metadata": {}, "source": rest}] if rest else []
 
@@ -113,13 +128,23 @@ def numbered(front: str, number: int, kind: str) -> str:
     "Front matter whose title bears the chapter's number, as the text refers to it."
     says = f"Exercises {number}: " if kind == "exercises" else f"{number} "
     return re.sub(
-        r"^title: *(['\"]?)(?:Exercises: )?(.*?)\1$", lambda found: f"title: {json.dumps(says + found[2], ensure_ascii=False)}", front, flags=re.M
+        r"^title: *(['\"]?)(?:Exercises: )?(.*?)\1$",
+        lambda found: f"title: {json.dumps(says + found[2], ensure_ascii=False)}",
+        front,
+        flags=re.M,
     )
 
 
+def capital(found: re.Match[str]) -> str:
+    "A title whose second word becomes the first."
+    return found[1] + found[2].upper()
+
+
 def shown_code(source: str, tags: set[str]) -> str:
-    "Code without the directives that are the library's business; folded where a reader should not see it at once."
-    code = re.sub(r"^#\| (default_exp|export|hide)\b.*\n?", "", source, flags=re.MULTILINE)
+    "Code without the directives that are the library's and the tests' business; folded where a reader should not see it at once."
+    if re.match(r"#\| hide\b", source):  # in a notebook that was executed nobody has taken it out
+        return ""
+    code = re.sub(r"^(?:#\| (?:default_exp|export|hide)\b|# NBVAL_).*\n?", "", source, flags=re.MULTILINE)
     fold = "Solution" if "solution" in tags else "The check, with its hints" if "check" in tags else "Imports" if is_imports(code) else ""
     return f'#| code-fold: true\n#| code-summary: "{fold}"\n{code}' if fold and code.strip() else code.strip() and code
 
@@ -132,14 +157,16 @@ def is_imports(code: str) -> bool:
         return False
 
 
-def scrolling(output: Cell) -> Cell:
-    "An output whose tables scroll in a box of their own, by keyboard as well."
-    table = "".join(output.get("data", {}).get("text/html", ""))
-    if "<table" not in table:
+def boxed(output: Cell) -> Cell:
+    "An output whose tables scroll in a box of their own; one that brings its own colours gets the paper they were made for."
+    shown = "".join(output.get("data", {}).get("text/html", ""))
+    if "<style>" in shown or 'class="notice' in shown:
+        return {**output, "data": {**output["data"], "text/html": f'<div class="paper">{shown}</div>'}}
+    if "<table" not in shown:
         return output
-    table = re.sub(r"<style scoped>.*?</style>", "", table, flags=re.DOTALL)  # pandas' own; the site has one style
-    boxed = re.sub(r"(<table\b.*?</table>)", r'<div class="wide" tabindex="0">\1</div>', table, flags=re.DOTALL)
-    return {**output, "data": {**output["data"], "text/html": boxed}}
+    shown = re.sub(r"<style scoped>.*?</style>", "", shown, flags=re.DOTALL)  # pandas' own; the site has one style
+    shown = re.sub(r"(<table\b.*?</table>)", r'<div class="wide">\1</div>', shown, flags=re.DOTALL)
+    return {**output, "data": {**output["data"], "text/html": shown}}
 
 
 def words(source: str, page: Path) -> str:
@@ -198,7 +225,10 @@ def launch(page: Path) -> list[Cell]:
         return []
     owner, name, branch = where
     path = f"nbs/{page.as_posix()}"
-    colab, binder = f"https://colab.research.google.com/github/{owner}/{name}/blob/{branch}/{path}", f"https://mybinder.org/v2/gh/{owner}/{name}"
+    colab, binder = (
+        f"https://colab.research.google.com/github/{owner}/{name}/blob/{branch}/{path}",
+        f"https://mybinder.org/v2/gh/{owner}/{name}",
+    )
     says = (
         f"[Notebook](https://github.com/{owner}/{name}/blob/{branch}/{path}) · [Open in Colab]({colab}) "
         f"(there, first run `%pip install git+https://github.com/{owner}/{name}`) · [Open in Binder]({binder}/{branch}?urlpath=lab/tree/{path})"
@@ -259,7 +289,9 @@ def document() -> None:
     chapters = {}
     for path in sorted(NOTEBOOKS.glob("[0-9]_*/[0-9]*.ipynb")):
         source = "\n".join("".join(cell["source"]) for cell in read(path)["cells"])
-        if (module := re.search(r"^#\| default_exp (\w+)", source, re.MULTILINE)) and (title := re.search(r"^# (.+)$", source, re.MULTILINE)):
+        if (module := re.search(r"^#\| default_exp (\w+)", source, re.MULTILINE)) and (
+            title := re.search(r"^# (.+)$", source, re.MULTILINE)
+        ):
             chapters[module[1]] = f"[{int(path.name[:2])} {title[1]}](../{path.parent.name}/{path.name})"
     rows = []
     for module, chapter in chapters.items():
@@ -271,7 +303,9 @@ def document() -> None:
         rows.append(f"| [`{module}`]({module}.qmd) | {says[1] if says else ''} | {chapter} |")
     listed = "\n".join(["| module | what it is for | chapter |", "|---|---|---|", *rows])
     says = "Every public name of `mlops_course`, with its parameters. The modules stand in the order of the chapters: each uses only those before it."
-    (PAGES / "api" / "index.qmd").write_text(f"---\ntitle: The library\ndescription: {json.dumps(says)}\n---\n\n{listed}\n", encoding="utf-8")
+    (PAGES / "api" / "index.qmd").write_text(
+        f"---\ntitle: The library\ndescription: {json.dumps(says)}\n---\n\n{listed}\n", encoding="utf-8"
+    )
 
 
 def render() -> None:
@@ -286,17 +320,26 @@ def render() -> None:
         style = path.read_text(encoding="utf-8")
         path.write_text(re.sub(r"@import\s*url\([\"']?https?:[^)]*\);?", "", style), encoding="utf-8")
     for path in SITE.rglob("*.html"):
-        path.write_text(mend(path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(mend(path.read_text(encoding="utf-8"), path.relative_to(SITE).parent.name), encoding="utf-8")
 
 
-MENDS: tuple[tuple[str, str], ...] = ()
+MENDS = (  # what the renderer's own markup lacks for keyboards and screen readers
+    (
+        r'<a (class="sidebar-item-(?:toggle|text)[^"]*") (data-bs-toggle="collapse" data-bs-target="(#[^"]+)") role="navigation"',
+        r'<a \1 href="\3" \2 role="button"',
+    ),
+    (
+        r'(<a class="quarto-color-scheme-toggle[^"]*" href="") title="Toggle dark mode"',
+        r'\1 role="button" title="Light or dark" aria-label="Light or dark"',
+    ),
+)
 
 
-def mend(page: str) -> str:
-    "Give the renderer's own markup what keyboards and screen readers need."
+def mend(page: str, folder: str) -> str:
+    "A page whose markup is better, and which says what it belongs to."
     for pattern, better in MENDS:
         page = re.sub(pattern, better, page)
-    return page
+    return page.replace('<body class="', f'<body class="{folder} ', 1) if folder else page
 
 
 # --- what is checked

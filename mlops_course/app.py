@@ -107,7 +107,12 @@ def _column(task: Task, name: str, values: "pd.Series[Any]", tables: Mapping[str
     known = set(found)
     place = next((field.named_in for field in task.request if field.name == name), None)
     pairs = zip(tables[place[0]][place[1]], tables[place[0]][place[2]], strict=True) if place else ()
-    return Column(_title(task, name), found.tolist(), codes.astype(np.min_scalar_type(len(found))), {code: called for code, called in pairs if code in known})
+    return Column(
+        _title(task, name),
+        found.tolist(),
+        codes.astype(np.min_scalar_type(len(found))),
+        {code: called for code, called in pairs if code in known},
+    )
 
 
 def _title(task: Task, name: str) -> str:

@@ -13,6 +13,7 @@ __all__ = ['SWEEP_COLUMNS', 'RETRAINING', 'read_settings', 'progress', 'run_comm
 import argparse
 import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # both take longer to import than --help may take
     from mlops_course.replay import Plan, Today
     from mlops_course.service import Service
     from mlops_course.store import Comment, Decision, Store
+    from mlops_course.telemetry import Tracing
     from mlops_course.tracking import Release
 
 # %% ../nbs/5_project/29_commands.ipynb #939529fa
@@ -213,17 +215,8 @@ def sweep_command(arguments: argparse.Namespace) -> None:
     _print(table)
 
 
-SWEEP_COLUMNS = (
-    "auc",
-    "pr_auc",
-    "brier",
-    "brier_skill",
-    "log_loss",
-    "ece",
-    "worst_slice_bias",
-    "seconds",
-    "energy_kwh",
-)  # what a comparison shows
+# what a comparison shows
+SWEEP_COLUMNS = ("auc", "pr_auc", "brier", "brier_skill", "log_loss", "ece", "worst_slice_bias", "seconds", "energy_kwh")
 
 # %% ../nbs/5_project/29_commands.ipynb #d90c146a
 def runs_command(arguments: argparse.Namespace) -> None:
@@ -279,8 +272,10 @@ def serve_command(arguments: argparse.Namespace) -> None:
     here, lead = (_replay_places(arguments.replay) if arguments.replay else places()), arguments.lead_hours
     security = read_security(arguments.security) if arguments.security else None
     _train_first(here, arguments.task, lead)
+    if arguments.replay:
+        print(f"replay  {here.out.name}", flush=True)
     chosen = {"host": arguments.host, "port": arguments.port, "store_url": arguments.store, "durability": arguments.durability}
-    with _logs_to(arguments.log):
+    with _ended_by_a_signal(), _logs_to(arguments.log), _traces_to(arguments.traces, arguments.trace_share) as tracing:
         serve_champion(
             here,
             arguments.task,
@@ -289,7 +284,7 @@ def serve_command(arguments: argparse.Namespace) -> None:
             insecure=arguments.insecure,
             app=not arguments.no_app,
             share=arguments.share,
-            companions=companions(here, arguments),
+            companions=companions(here, arguments, tracing),
             **chosen,
         )
 
@@ -297,12 +292,11 @@ def serve_command(arguments: argparse.Namespace) -> None:
 def _replay_places(name: str) -> Places:
     "The places of a replay, to be looked at while it runs, or afterwards."
     base = places()
-    folder = base.out / "replays" / name
+    begun = sorted((path.stat().st_mtime, path.parent.name) for path in (base.out / "replays").glob("*/plan.json"))
+    folder = base.out / "replays" / (begun[-1][1] if begun and name == "latest" else name)
     if not (folder / "store.db").is_file():
-        known = sorted(path.parent.name for path in (base.out / "replays").glob("*/store.db"))
-        raise BadInput(
-            f"no replay {name!r}", f"one of {', '.join(known)}" if known else "one that has begun", "Begin one: mlops-course replay."
-        )
+        known = ", ".join(["latest", *sorted(one for _, one in begun)]) if begun else "one that has begun"
+        raise BadInput(f"no replay {name!r}", known, "Begin one: mlops-course replay.")
     return Places(base.root, folder, f"sqlite:///{folder / 'mlflow.db'}")
 
 
@@ -325,13 +319,11 @@ def _train_first(here: Places, task: str, lead: float | None) -> None:
         )
 
 # %% ../nbs/5_project/29_commands.ipynb #976cbabf
-def companions(here: Places, arguments: argparse.Namespace) -> "Companions":
+def companions(here: Places, arguments: argparse.Namespace, tracing: "Tracing | None") -> "Companions":
     "What watches a service: metrics, the loop, the operator's tab."
-    from mlops_course.console import monitor_tab
     from mlops_course.deploy import Companions
-    from mlops_course.telemetry import Telemetry, open_tracing
+    from mlops_course.telemetry import Telemetry
 
-    tracing = open_tracing(arguments.traces, arguments.trace_share) if arguments.traces else None
     rules, labels = (here.root / "nbs" / "4_monitor" / name for name in ("rules.toml", f"comments_{arguments.task}.csv"))
     triage = cast("Triage", LateTriage(labels)) if labels.is_file() else None
     watchers: list[Watcher] = []
@@ -340,9 +332,14 @@ def companions(here: Places, arguments: argparse.Namespace) -> "Companions":
         watchers.append(make_watcher(here, arguments, service, rules, triage))
         return watchers[-1]
 
+    def tab(service: "Service") -> Callable[[], None]:
+        from mlops_course.console import monitor_tab
+
+        return monitor_tab(service, triage, lambda: watchers[0].trouble if watchers else None)
+
     return Companions(
         metrics=lambda service: Telemetry(service, tracing),
-        monitor=lambda service: monitor_tab(service, triage, lambda: watchers[0].trouble if watchers else None),
+        monitor=None if arguments.no_app else tab,
         loop=loop if rules.is_file() and not arguments.replay else None,  # a replay has its own
     )
 
@@ -355,7 +352,7 @@ def make_watcher(here: Places, arguments: argparse.Namespace, service: "Service"
     groups = tuple(dict.fromkeys(feature.group for feature in service.task.features))
     actor = LiveActor(here, arguments.task, arguments.lead_hours)
     loop = Loop(read_rules(rules, arguments.policy, groups), service.store, actor, service.release.model)
-    return Watcher(service, loop, here, triage)
+    return Watcher(service, loop, here, triage, arguments.every)
 
 # %% ../nbs/5_project/29_commands.ipynb #93f8c98e
 class LateTriage:
@@ -387,6 +384,40 @@ def _logs_to(path: Path | None) -> Iterator[None]:
 
     with structured_logs(path) if path else nullcontext():
         yield
+
+
+@contextmanager
+def _traces_to(
+    target: str | None,  # a file, or the address of a collector
+    share: float,  # of requests
+) -> "Iterator[Tracing | None]":
+    "While the body runs, keep traces, where they were asked for; at its end, write those that still wait."
+    from mlops_course.telemetry import open_tracing
+
+    tracing = open_tracing(target, share) if target else None
+    try:
+        yield tracing
+    finally:
+        if tracing is not None:
+            tracing.close()
+
+
+@contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    "Let SIGTERM, by which systemd and containers stop a process, end the body as a return does: what waits to be written is written."
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(*_: object) -> None:
+    "Leave the program in good order."
+    sys.exit(0)
 
 # %% ../nbs/5_project/29_commands.ipynb #c5708b6c
 def key_command(arguments: argparse.Namespace) -> None:
@@ -482,7 +513,9 @@ def decisions_command(arguments: argparse.Namespace) -> None:
     if not found:
         print("Nothing has been decided yet.")
         return
-    table = Table("decision", "state", "action", "result", "you may", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("decision", "state", "action", "result", "you may"):
+        table.add_column(title, no_wrap=title in ("decision", "state"))  # a name is there to be copied
     for case in found:
         table.add_row(case.id, case.state, case.first.action, (case.outcome or case.first).result, ", ".join(case.can))
     _print(table)
@@ -520,7 +553,7 @@ def replay_command(arguments: argparse.Namespace) -> None:
         shutil.rmtree(here.out / "replays" / plan.name, ignore_errors=True)
     print(f"To be lived through, in {_shown(here.out / 'replays')}: {', '.join(plan.name for plan in plans)}", file=sys.stderr)
     if arguments.speed:
-        print(f"To watch: mlops-course serve --replay {plans[-1].name}, and there the tab Monitor", file=sys.stderr)
+        print("To watch: mlops-course serve --replay, and there the tab Monitor", file=sys.stderr)
     with progress(sum(len(plan.days) for plan in plans)) as report:
         lives = replay_all(here, plans, *files, _telling(report), arguments.speed)
     _print(_policies_table(compare_policies(lives, lives[0])))
@@ -569,7 +602,9 @@ def _policies_table(compared: "pd.DataFrame") -> "Table":
     "What each policy gained over the first, and what it cost."
     from rich.table import Table
 
-    table = Table("policy", "trainings", "promoted", "mean monthly AUC", "gain", "AUC difference, 95 %", "Brier difference, 95 %", box=None)
+    table = Table("policy", "trainings", "promoted", "mean monthly AUC", "gain", box=None)
+    for name in ("AUC difference, 95 %", "Brier difference, 95 %"):
+        table.add_column(name, no_wrap=True)
     for row in compared.to_dict("records"):
         auc, brier = ([row[f"{metric} {end}"] for end in ("difference", "low", "high")] for metric in ("auc", "brier"))
         scores = [f"{row['mean monthly auc']:.4f}", f"{row['gain']:+.4f}"]
@@ -789,7 +824,11 @@ def _add_serving(commands: Any) -> None:
     serve.add_argument("--no-app", action="store_true", help="the API alone")
     serve.add_argument("--share", action="store_true", help="open Gradio's public tunnel and print its link; needs a login")
     serve.add_argument("--policy", choices=RETRAINING, default="never", help="when the loop may train a new model (default: %(default)s)")
-    serve.add_argument("--replay", metavar="NAME", help="watch a replay, also while it runs; it decides for itself")
+    serve.add_argument(
+        "--every", type=float, default=30.0, metavar="SECONDS", help="between two looks of the loop at the service (default: %(default)g)"
+    )
+    watched = "watch a replay, also while it runs, the one that began last unless named; it decides for itself"
+    serve.add_argument("--replay", nargs="?", const="latest", metavar="NAME", help=watched)
     serve.add_argument("--log", type=Path, metavar="FILE", help="write a line of JSON for each request")
     serve.add_argument("--traces", metavar="TARGET", help="a file for traces, or the address of an OTLP collector")
     serve.add_argument("--trace-share", type=float, default=1.0, help="share of requests that are traced (default: %(default)s)")

@@ -64,9 +64,14 @@ def draw_boxes(
     "Boxes with text in them; the axes show no scales."
     for text, (across, up, fill) in boxes.items():
         shape = {"boxstyle": "round,pad=0.45", "facecolor": fill, "edgecolor": INK, "linewidth": 1}
-        weight = "bold" if text in bold else "normal"
-        axes.text(across, up, text, ha="center", va="center", fontsize=size, color=INK, bbox=shape, weight=weight, zorder=3)
+        look = {"fontsize": size, "color": INK, "weight": "bold" if text in bold else "normal"}
+        axes.text(across, up, text, ha="center", va="center", bbox=shape, zorder=1, gid="box", **look)
     axes.axis("off")
+
+
+def _box_at(axes: "Axes", place: tuple[float, float]) -> Any:
+    "The box whose centre is there, if there is one."
+    return next((text.get_bbox_patch() for text in axes.texts if text.get_gid() == "box" and text.get_position() == place), None)
 
 
 def draw_arrow(
@@ -75,12 +80,14 @@ def draw_arrow(
     end: tuple[float, float],
     says: str = "",  # along the arrow
     bend: float = 0.0,  # 0 straight; positive bends to the left of its direction
-    gap: float = 20,  # points kept free at both ends, for the boxes
+    gap: float = 20,  # points kept free at an end where no box has been drawn
     color: str = INK,
     **line: Any,  # linestyle and the like
 ) -> None:
-    "An arrow between two points, with a few words beside it."
-    arrow = {"arrowstyle": "-|>", "color": color, "shrinkA": gap, "shrinkB": gap, "lw": 1.2, "connectionstyle": f"arc3,rad={bend}", **line}
+    "An arrow between two points, from edge to edge where boxes stand there, with a few words beside it."
+    tail, head = _box_at(axes, start), _box_at(axes, end)
+    ends = {"patchA": tail, "patchB": head, "shrinkA": 3 if tail else gap, "shrinkB": 3 if head else gap}
+    arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.2, "connectionstyle": f"arc3,rad={bend}", **ends, **line}
     axes.annotate("", end, start, arrowprops=arrow, zorder=2)
     if says:
         middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)

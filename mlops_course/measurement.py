@@ -232,19 +232,42 @@ class NotebookMetrics:
         return [Measurement(metric, float(value), self.name) for metric, value in numbers.items()]
 
 # %% ../nbs/2_build/10_measurement.ipynb #8eb52e9d
+_DEFINING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _definitions(cell: Cell) -> list[str]:
+    "The names of the functions and classes at the top of a cell."
+    return [node.name for node in parse(cell).body if isinstance(node, _DEFINING)]
+
+
+def _shown(code: Sequence[Cell]) -> list[bool]:
+    "For each exported cell that defines something, whether the next code cell shows or checks it, and is not exported itself."
+    following = [*code[1:], None]
+    return [after is not None and not after.exported for cell, after in zip(code, following) if cell.exported and _definitions(cell)]
+
+
+def _star_imports(code: Iterable[Cell]) -> int:
+    "How many imports bring every name there is."
+    found = (node for cell in code for node in ast.walk(parse(cell)) if isinstance(node, ast.ImportFrom))
+    return sum(node.names[0].name == "*" for node in found)
+
+
+def _ratio(part: float, whole: float) -> float:
+    "A quotient, or not-a-number where there is nothing to divide by: nothing is no success."
+    return part / whole if whole else float("nan")
+
+# %% ../nbs/2_build/10_measurement.ipynb #23413ffe
 def measure_cells(
     cells: Sequence[Cell],  # of one notebook, or of several one after the other
     name: str = "all",
 ) -> NotebookMetrics:
     "Count what a reader meets."
     code = [cell for cell in cells if cell.kind == "code" and "default_exp" not in cell.directives]
-    shared = [at for at, cell in enumerate(code) if cell.exported and not only_imports(cell)]
-    counted = [code[at] for at in shared] or [cell for cell in code if not only_imports(cell)]
+    building = [cell for cell in code if not only_imports(cell)]
+    counted = [cell for cell in building if cell.exported] or building
     words, lines = sum(count_words(cell.source) for cell in cells if cell.kind == "markdown"), sum(map(count_lines, counted))
-    public = [node.name for cell in counted for node in parse(cell).body if isinstance(node, _DEFINING) and not node.name.startswith("_")]
-    defining = [at for at in shared if any(isinstance(node, _DEFINING) for node in parse(code[at]).body)]
-    shown = [at for at in defining if at + 1 < len(code) and not code[at + 1].exported]
-    checks = count_checks(cell for cell in code if not cell.exported)
+    public = sum(not defined.startswith("_") for cell in counted for defined in _definitions(cell))
+    shown = _shown(code)
     return NotebookMetrics(
         name=name,
         cells=len(cells),
@@ -253,21 +276,13 @@ def measure_cells(
         lines=lines,
         exported_cell_lines=_ratio(lines, len(counted)),
         words_per_line=_ratio(words, lines),
-        definitions=len(public),
-        checks_per_definition=_ratio(checks, len(public)),
-        followed=_ratio(len(shown), len(defining)),
+        definitions=public,
+        checks_per_definition=_ratio(count_checks(cell for cell in code if not cell.exported), public),
+        followed=_ratio(sum(shown), len(shown)),
         hidden=_ratio(sum(cell.hidden for cell in code), len(code)),
         annotated=annotated_share(counted),
-        star_imports=sum(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for cell in code for node in ast.walk(parse(cell))),
+        star_imports=_star_imports(code),
     )
-
-
-_DEFINING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-
-def _ratio(part: float, whole: float) -> float:
-    "A quotient, or not-a-number where there is nothing to divide by: nothing is no success."
-    return part / whole if whole else float("nan")
 
 # %% ../nbs/2_build/10_measurement.ipynb #2f8318a9
 def measure_notebook(path: Path) -> NotebookMetrics:
