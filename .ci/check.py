@@ -91,7 +91,6 @@ def check_chapters() -> None:
         copy_with_counts(path, copies / path.parent.name / path.name)
     nbval(copies, "--junitxml", report, MLOPS_COURSE_OUT=str(CHECKS / "notebooks"), PYTHONPATH=str(ROOT / ".ci" / "offline"))
     seconds = read_seconds(report)
-    (ROOT / "out" / "chapter_seconds.json").write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8")
     print(*(f"{took:6.1f} s  {name}" for name, took in sorted(seconds.items(), key=lambda pair: -pair[1])), sep="\n")
     if slow := [name for name, took in seconds.items() if took > LONGEST]:
         sys.exit(f"took longer than {LONGEST} s: {', '.join(slow)}. Show the idea on less data, or move what is long into nbs/evidence.")

@@ -16,7 +16,7 @@ import logging
 import re
 import threading
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
@@ -46,7 +46,7 @@ from mlops_course.service import (
     usual_inputs,
     write_stance,
 )
-from .settings import BadInput, Explained, Places, find_root, to_json, write_file
+from .settings import BadInput, Explained, Places, to_json, write_file
 from .store import Comment, Conflict, Decision, NotFound, Outcome, Prediction, Reading, Store, utc
 from .tracking import Release, read_release
 

@@ -13,7 +13,6 @@ __all__ = ['EDGES', 'SCORE_EDGES', 'METHODS', 'STATUSES', 'KEPT_IDS', 'REQUESTS_
 import json
 import logging
 import random
-import re
 import sys
 import threading
 import time
