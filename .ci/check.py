@@ -45,12 +45,10 @@ def generate() -> None:
 
 
 def write_readme() -> None:
-    "README.md is index.ipynb as Markdown, without front matter and cell directives."
-    from nbconvert import MarkdownExporter
-
-    text, _ = MarkdownExporter().from_filename(str(NOTEBOOKS / "index.ipynb"))
-    text = re.sub(r"\A\s*---\n.*?\n---\n", "", text, flags=re.DOTALL)
-    text = re.sub(r"\n{3,}", "\n\n", re.sub(r"^#\|.*\n", "", text, flags=re.MULTILINE)).strip()
+    "README.md is the prose of index.ipynb, the home page of the site: its links lead from the root, its pictures stay on the site."
+    cells = json.loads((NOTEBOOKS / "index.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = "\n\n".join("".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "markdown")
+    text = re.sub(r"\]\((?!https?:|#|nbs/)([^)\s]+)\)", r"](nbs/\1)", text)
     (ROOT / "README.md").write_text(text + "\n", encoding="utf-8")
 
 
@@ -145,10 +143,22 @@ def readme_commands() -> list[str]:
 
 
 def tested(command: str) -> list[str]:
-    "A command as it is tested: make only says what it would do, runs use two weeks of data, files go to the checks' own folder."
+    """A command as it is tested: make only says what it would do, runs use two weeks of data, files go to the checks' own folder.
+
+    Two weeks leave nothing to replay, so of a replay only the options are read; chapter 23 and its evidence replay in earnest.
+    """
     words = [word.replace("out/", f"{CHECKS}/", 1) if word.startswith("out/") else word for word in shlex.split(command)]
     if words[0] == "make":
         return ["make", "--dry-run", *words[1:]]
+    if words[1] == "replay":
+        return [
+            sys.executable,
+            "-c",
+            "import sys; from mlops_course.cli import make_parser; make_parser().parse_args(sys.argv[1:])",
+            *words[1:],
+        ]
+    if words[1] == "decisions":  # nothing has been served yet
+        return [*words, "--store", f"sqlite:///{CHECKS / 'out' / 'store.db'}"]
     return [*words, "--small"] if words[1] in ("run", "sweep") else words
 
 

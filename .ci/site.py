@@ -1,7 +1,8 @@
 """Build the site from the notebooks: `make docs`. The pages are plain Quarto; without Quarto, smalldocs renders them.
 
 Nothing is executed: a page shows the outputs that are committed, and `make test` proves that they are those of the code.
-With `--quarto`, the real Quarto renders the same pages. With `--links`, nbs/links.csv is brought up to date and nothing is built.
+With `--quarto`, the real Quarto renders the same pages. With `--links`, nbs/links.csv is brought up to date, and with `--pages` the
+notebooks whose outputs are made from other notebooks (glossary, lists, contents, plans) are executed again; nothing is built then.
 """
 
 import ast
@@ -90,6 +91,9 @@ def show_executed() -> None:
         page.write_text(json.dumps(shown), encoding="utf-8")
 
 
+IMPORTS = '#| code-fold: true\n#| code-summary: "Imports"\n'
+
+
 def finish(page: Path, cells: list[Cell]) -> list[Cell]:
     "The cells of a page as they are shown."
     number = re.match(r"\d\d(?=_)", page.name)
@@ -109,7 +113,10 @@ def finish(page: Path, cells: list[Cell]) -> list[Cell]:
             shown.append({**cell, "source": anchored(source) if kind == "exercises" else source})
         elif "wrong" not in tags and not (written and is_imports(source)) and (code := shown_code(source, tags)):
             outputs = [] if tags & {"solution", "check"} else [boxed(output) for output in cell["outputs"]]
-            shown.append({**cell, "source": code, "outputs": outputs})
+            if code.startswith(IMPORTS) and shown and str(shown[-1]["source"]).startswith(IMPORTS):  # one fold for cells in a row
+                shown[-1]["source"] += "\n\n" + code.removeprefix(IMPORTS).strip()
+            else:
+                shown.append({**cell, "source": code, "outputs": outputs})
     return shown
 
 
@@ -248,14 +255,14 @@ def configure() -> None:
     if where is not None:
         address = f"https://github.com/{where[0]}/{where[1]}"
         config["website"] |= {"repo-url": address, "repo-actions": ["issue"]}
-        config["website"]["navbar"]["right"] = [{"icon": "github", "href": address, "aria-label": "The repository"}]
+        config["website"]["navbar"]["right"] = [{"icon": "github", "text": "Repository", "href": address}]
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 # --- from pages to a site
 
 
-def run(*words: str | Path) -> None:
+def run(*words: str | Path, strict: bool = True) -> None:
     "Run a program, and tell now and then that it is still at work. A warning is a failure: somebody would read the page it is about."
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     command = [str(word) for word in words]
@@ -267,7 +274,7 @@ def run(*words: str | Path) -> None:
             except subprocess.TimeoutExpired:
                 waited += 10
                 print(f"  {waited} s …", flush=True)
-    found = [line for line in said.splitlines() if "warning" in line.lower()]
+    found = [line for line in said.splitlines() if strict and "warning" in line.lower()]
     if process.returncode or found:
         sys.exit("\n".join([f"{Path(words[0]).name} failed:", *(found or [said])]))
 
@@ -439,10 +446,20 @@ def update_links() -> None:
         writer.writerows(known.get(address, {"address": address}) for address in sorted(outside()))
 
 
+def execute_pages() -> None:
+    "Execute again, in place, every notebook whose outputs are made from other notebooks."
+    for path in sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("*/index.ipynb"), NOTEBOOKS / "5_project" / "25_guide.ipynb"]):
+        with stage(f"Executing {path.relative_to(ROOT)}"):
+            run("jupyter", "nbconvert", "--log-level", "ERROR", "--to", "notebook", "--execute", "--inplace", path, strict=False)
+            run("nbdev_clean", "--fname", path)
+
+
 def main() -> None:
     "Prepare, render, check."
     if "--links" in sys.argv[1:]:
         return update_links()
+    if "--pages" in sys.argv[1:]:
+        return execute_pages()
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("Preparing the pages", prepare),
         ("Documenting the library", document),

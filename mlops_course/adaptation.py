@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import threading
+import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -992,11 +993,11 @@ class Intake:
 class Daily(Intake):
     "Signals of a single day."
 
-    def _traffic(self, before: Sequence[State], record: State, refused: int) -> dict[str, float | None]:
+    def _traffic(self, before: Sequence[State], record: State, refused: int | None) -> dict[str, float | None]:
         "How much was asked, beside what is usual."
         usual = [one["traffic"] for one in before if one["traffic"]]
         traffic, ratio = record["traffic"], record["traffic"] / median(usual) if len(usual) >= WEEK else None
-        share = refused / (traffic + refused) if traffic + refused >= FEWEST_ROWS else None
+        share = None if refused is None or traffic + refused < FEWEST_ROWS else refused / (traffic + refused)
         return {"traffic": float(traffic), "traffic_ratio": ratio, "refused_share": share}
 
     def _read(self, comments: Sequence[Comment], traffic: int) -> dict[str, float | None]:
@@ -1037,7 +1038,7 @@ class Monitor(Daily):
         predictions: Sequence[Prediction],  # about events of that day
         outcomes: Sequence[Outcome],  # that became known since the day before
         comments: Sequence[Comment] = (),  # that came in since the day before
-        refused: int = 0,  # requests of the day that were refused
+        refused: int | None = 0,  # requests of the day that were refused; None where nobody counted
     ) -> dict[str, float | None]:  # every name of SIGNALS, and some by group; None for what cannot be known
         "The signals of the next day."
         if day.isoformat() <= self.state["day"]:
@@ -1185,17 +1186,18 @@ class Watcher:
         places: Places,
         triage: Triage | None = None,  # reads comments
         seconds: float = 30.0,  # between two looks
+        patience: float = 300.0,  # seconds without a new prediction after which the newest day counts as over
     ) -> None:
         if service.store is None:
             raise BadInput("a service without a store", "one that writes its answers down", "Open it with a store.")
-        self.service, self.store, self.loop, self.seconds = service, service.store, loop, seconds
+        self.service, self.store, self.loop, self.seconds, self.patience = service, service.store, loop, seconds, patience
         self.path = places.out / "monitors" / f"{loop.model}.json"
         kept: dict[str, Any] = (
             json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {"monitor": None, "comments": ""}
         )
         self.monitor, self.heard = Monitor(service.task, service.bundle, kept["monitor"], triage=triage), str(kept["comments"])
         self.trouble: str | None = None  # what went wrong at the last look
-        self.newest = ""  # the newest prediction at the last look
+        self.stored, self.still = 0, 0.0  # predictions in the store, and since when there are so many
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="watcher", daemon=True)
 
@@ -1208,7 +1210,10 @@ class Watcher:
         done = carry_out(self.store, self.loop.actor, self.loop.model, now) if self.loop.resumed else self.loop.resume(now)
         self.monitor.take_over(self.service.bundle)
         for day, predictions in self._finished_days():
-            signals = self.monitor.day(day, predictions, self._outcomes(predictions), comments := self._comments())
+            outcomes, comments = self._outcomes(predictions), self._comments()
+            signals = self.monitor.day(
+                day, predictions, outcomes, comments, refused=None
+            )  # what is refused leaves no row: Prometheus counts it
             done += self.loop.step(day, signals, now, self.service.bundle.digest, self.monitor.details)
             self.heard = max([self.heard, *(comment.received for comment in comments)])
             write_file(self.path, to_json({"monitor": self.monitor.state, "comments": self.heard}))
@@ -1216,20 +1221,31 @@ class Watcher:
 
     def _finished_days(self) -> list[tuple[date, list[Prediction]]]:
         "The days that can be judged now, with the predictions about them."
-        last = next(iter(self.store.predictions(newest=True, limit=1)), None)
         latest = next(iter(self.store.predictions(clock="at", newest=True, limit=1)), None)
-        if last is None or latest is None:
+        if latest is None:
             return []
-        quiet, self.newest = last.id == self.newest, last.id
+        quiet = self._quiet()
         judged, reading = self.monitor.state["day"], newest_reading(self.store, self.loop.model)
         begun = reading.day if reading else ""  # perhaps its step was not finished
-        since = datetime.fromisoformat(latest.at) - timedelta(days=1) if not judged else datetime.fromisoformat(f"{judged}T00:00:00+00:00")
+        since, first = datetime.fromisoformat(f"{judged}T00:00:00+00:00") if judged else None, ""
+        if since is None:  # nothing was judged yet: begin with the day before, which must be read whole
+            since = datetime.fromisoformat(latest.at) - timedelta(days=3)
+            first = (event_day(self.service.task, latest) - timedelta(days=1)).isoformat()
         days: dict[date, list[Prediction]] = {}
         for one in self.store.predictions(since=since, clock="at"):
             if one.model == self.loop.model:
                 days.setdefault(event_day(self.service.task, one), []).append(one)
         newest = max(days, default=None)
-        return sorted((day, found) for day, found in days.items() if judged < day.isoformat() >= begun and (quiet or day != newest))
+        new = {day: found for day, found in days.items() if judged < day.isoformat() >= max(begun, first)}
+        return sorted((day, found) for day, found in new.items() if quiet or day != newest)
+
+    def _quiet(self) -> bool:
+        "Whether nothing was asked for long enough; what came in since the last look breaks the silence."
+        before, self.stored = self.stored, self.store.counts()["predictions"]
+        if self.stored != before:
+            self.still = time.monotonic()
+            return False
+        return time.monotonic() - self.still >= self.patience
 
     def _outcomes(self, predictions: Sequence[Prediction]) -> list[Outcome]:
         "What is known by now of predictions that wait for it."

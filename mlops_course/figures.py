@@ -64,7 +64,7 @@ def draw_boxes(
     "Boxes with text in them; the axes show no scales."
     for text, (across, up, fill) in boxes.items():
         shape = {"boxstyle": "round,pad=0.45", "facecolor": fill, "edgecolor": INK, "linewidth": 1}
-        look = {"fontsize": size, "color": INK, "weight": "bold" if text in bold else "normal"}
+        look: dict[str, Any] = {"fontsize": size, "color": INK, "weight": "bold" if text in bold else "normal"}
         axes.text(across, up, text, ha="center", va="center", bbox=shape, zorder=1, gid="box", **look)
     axes.axis("off")
 

@@ -9,7 +9,7 @@ __all__ = ['KINDS', 'DAYS', 'TOPICS', 'OTHER', 'RATINGS', 'FLOOD', 'POLICIES', '
            'newest_version', 'midnight', 'batches', 'Stage', 'read_people', 'open_stage', 'Today', 'answer', 'hear',
            'look_and_act', 'sabotage', 'live', 'Replay', 'write_answers', 'add_costs', 'write_results', 'Life',
            'read_plan', 'read_life', 'read_past', 'read_lives', 'detections', 'all_detections', 'moving_skill',
-           'plot_timeline', 'by_month', 'compare_policies', 'gains', 'worth', 'promises', 'alarms', 'first_proof',
+           'plot_timeline', 'by_month', 'compare_policies', 'gains', 'worth', 'asked_auc', 'alarms', 'first_proof',
            'plot_lives', 'compare_costs', 'trace', 'write_report', 'replay_all', 'find_files']
 
 # %% ../nbs/4_monitor/23_replay.ipynb #22c40214
@@ -30,7 +30,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from .adaptation import Loop, Monitor, in_service, read_rules
+from .adaptation import ACTIONS, Loop, Monitor, growth, in_service, read_rules
 from .bundle import Bundle, open_bundle, runtime_requirements, write_bundle
 from .data import open_snapshot, read_table, write_table
 from .evaluation import compare, measure, scores
@@ -40,7 +40,18 @@ from .measurement import Meter, Usage, chosen_country, costs, total_costs
 from .model import Encoder
 from .pipeline import Choice, flat, kernel_environment, read_run, release_bundle, run_notebook, run_pipeline
 from .requirements import Context, Task, load_task, verdicts_from
-from .service import Answer, Service, Stance, open_context, record_path, refresh, stance_path, to_prediction, write_stance
+from mlops_course.service import (
+    Answer,
+    Service,
+    Stance,
+    give_back_memory,
+    open_context,
+    record_path,
+    refresh,
+    stance_path,
+    to_prediction,
+    write_stance,
+)
 from .settings import BadInput, Places, hash_bytes, hash_file, to_json, write_file
 from .store import Comment, Decision, Outcome, Store
 from .tracking import Release, read_release, write_release
@@ -407,10 +418,7 @@ class Learner:
 
     def signals(self, day: date) -> dict[str, float | None]:
         "By which share a model could learn from more days than the one in service did."
-        facts = self.service.bundle.facts
-        first, last = date.fromisoformat(facts["train_from"]), date.fromisoformat(facts["train_until"])
-        reach = self.known_until(day) - timedelta(days=HELD_OUT)
-        return {"growth": (reach - last).days / (last - first).days}
+        return {"growth": growth(self.service.bundle.facts, self.known_until(day) - timedelta(days=HELD_OUT))}
 
     def known_until(self, day: date) -> date:
         "The day before which every outcome is known, as far as outcomes are reported at all."
@@ -951,6 +959,15 @@ def moving_skill(
     return 1 - sums["gap"] / sums["rows"] / (share * (1 - share))
 
 
+def _date_axis(axes: Any) -> None:
+    "Dates that do not run into each other."
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+
+
 def plot_timeline(
     life: Life,
     days: int = 14,  # of the moving window
@@ -967,10 +984,14 @@ def plot_timeline(
     for fault in [read_fault(text, task) for text in life.plan.faults]:
         axes.axvspan(pd.Timestamp(fault.start), pd.Timestamp(fault.end), color=PALE["run"])
     floor, step = line.min(), (line.max() - line.min()) / 14
-    kinds = list(dict.fromkeys(one.action for one in life.decisions if "day" in one.signals and "about" not in one.signals))
-    for place, kind in enumerate(kinds, start=1):
-        at = [pd.Timestamp(one.signals["day"]) for one in life.actions(kind) if "about" not in one.signals]
-        axes.plot(at, [floor - place * step] * len(at), MARKERS[place % len(MARKERS)], color=SERIES[place % len(SERIES)], label=kind)
+    made = [one for one in life.decisions if "day" in one.signals and "about" not in one.signals]
+    kinds = list(dict.fromkeys((one.action, one.result.startswith("refused")) for one in made))
+    for place, (kind, refused) in enumerate(sorted(kinds, key=lambda pair: (ACTIONS.index(pair[0]), pair[1])), start=1):
+        at = [pd.Timestamp(one.signals["day"]) for one in made if (one.action, one.result.startswith("refused")) == (kind, refused)]
+        look = {"color": SERIES[1 + ACTIONS.index(kind) % (len(SERIES) - 1)], "marker": MARKERS[ACTIONS.index(kind) % len(MARKERS)]}
+        look |= {"markerfacecolor": "none"} if refused else {}
+        axes.plot(at, [floor - place * step] * len(at), linestyle="none", label=f"{kind}, refused" if refused else kind, **look)
+    _date_axis(axes)
     axes.set(ylabel=f"Brier skill, {days} days", title=life.name)
     if kinds:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(kinds))
@@ -1046,45 +1067,39 @@ def worth(
     return pd.DataFrame(lines, columns=["day", "rule", "action", "skill before", "skill after", "result"])
 
 # %% ../nbs/4_monitor/23_replay.ipynb #1d9279dd
-def promises(
-    places: Places,  # where the bundles lie
-    lives: Sequence[Life],
-) -> dict[str, float]:  # digest → AUC
-    "The AUC that the models about which something was decided had been judged by, before they went into service."
-    digests = {str(one.signals["bundle"]) for life in lives for one in life.decisions if one.signals.get("bundle")}
-    bundles = [open_bundle(places.bundles / digest, digest) for digest in sorted(digests) if (places.bundles / digest).is_dir()]
-    judged = {one.digest: [v["value"] for v in one.verdicts if v["metric"] == "auc" and v["slice"] == "all"] for one in bundles}
-    return {digest: float(values[0]) for digest, values in judged.items() if values}
-
-
 FEWEST_AFTER = 7  # days after an alarm below which nothing is said about it
+
+
+def asked_auc(task: Task) -> float | None:
+    "The AUC that a task's requirements ask for, on all its rows; None where they ask for none."
+    return next((one.threshold for one in task.requirements if one.metric == "auc" and one.slice == "all"), None)
 
 
 def alarms(
     life: Life,
     other: Life,  # one that learned, to see what could have been gained
-    promised: Mapping[str, float],  # digest → AUC that the model was judged by
     days: int = 28,  # how far to look ahead
+    asked: float | None = None,  # AUC; what the task's requirements ask for unless given
 ) -> pd.DataFrame:  # one row a call of a person
-    "Whether there was anything behind each call of a person: a model worse than judged, or another one that did better."
+    "Whether there was anything behind each call of a person: a model worse than asked for, or another one that did better."
+    asked = asked_auc(load_task(life.plan.task)) if asked is None else asked
     both, lines = _paired(life, other), []
     for one in life.actions("call"):
         day = pd.Timestamp(one.signals["day"])
         rows = both[(both["day"] > day) & (both["day"] <= day + pd.Timedelta(days=days))]
-        line: dict[str, Any] = {"day": one.signals["day"], "rule": one.rule, "judged auc": promised.get(one.signals["bundle"])}
-        lines.append(line | _behind(rows, line["judged auc"]))
-    return pd.DataFrame(lines, columns=["day", "rule", "judged auc", "auc", "low", "high", "other", "other low", "other high", "behind it"])
+        lines.append({"day": one.signals["day"], "rule": one.rule, **_behind(rows, asked)})
+    return pd.DataFrame(lines, columns=["day", "rule", "auc", "low", "high", "other", "other low", "other high", "behind it"])
 
 
-def _behind(rows: pd.DataFrame, judged: float | None) -> dict[str, Any]:
+def _behind(rows: pd.DataFrame, asked: float | None) -> dict[str, Any]:
     "What the days after an alarm say about it."
     if rows["day"].nunique() < FEWEST_AFTER or rows["label"].nunique() < 2:
         return {"behind it": "too near the end to say"}
     found = measure(rows["label"], rows["probability"], rows["day"], resamples=500)
     auc = next(one for one in found if one.metric == "auc")
     gain = compare(rows["label"], rows["probability_other"], rows["probability"], rows["day"], resamples=500, metric="auc")
-    worse = judged is not None and auc.high is not None and auc.high < judged
-    reasons = ["worse than judged"] * worse + ["better was to be had"] * (gain.low > 0)
+    worse = asked is not None and auc.high is not None and auc.high < asked
+    reasons = ["worse than asked"] * worse + ["better was to be had"] * (gain.low > 0)
     line = {"auc": auc.value, "low": auc.low, "high": auc.high}
     line |= {"other": gain.difference, "other low": gain.low, "other high": gain.high}
     return line | {"behind it": ", ".join(reasons) or "nothing: a false alarm"}
@@ -1092,14 +1107,14 @@ def _behind(rows: pd.DataFrame, judged: float | None) -> dict[str, Any]:
 # %% ../nbs/4_monitor/23_replay.ipynb #547e9197
 def first_proof(
     life: Life,
-    promised: Mapping[str, float],  # digest → AUC that the model was judged by
     persists: int = 3,  # days in a row
+    asked: float | None = None,  # AUC; what the task's requirements ask for unless given
 ) -> str | None:  # YYYY-MM-DD; None where it never was shown
-    "The first day on which known outcomes alone had shown that the model in service is worse than judged."
-    if "realised_auc_high" not in life.signals:
+    "The first day on which known outcomes alone had shown that the model in service is worse than asked for."
+    asked = asked_auc(load_task(life.plan.task)) if asked is None else asked
+    if asked is None or "realised_auc_high" not in life.signals:
         return None
-    judged = life.signals["bundle"].map({digest[:12]: value for digest, value in promised.items()})
-    worse = (life.signals["realised_auc_high"] < judged).rolling(persists).sum() == persists
+    worse = (life.signals["realised_auc_high"] < asked).rolling(persists).sum() == persists
     return str(life.signals.loc[worse.idxmax(), "day"]) if worse.any() else None
 
 # %% ../nbs/4_monitor/23_replay.ipynb #b0bd8379
@@ -1124,6 +1139,7 @@ def plot_lives(
         at = [day for day in (pd.Timestamp(one.signals["day"]) for one in life.promotions) if day in line.index]
         axes.plot(at, line.loc[at].fillna(0), marker, color=color)
     axes.axhline(0, color=MUTED, linewidth=1)
+    _date_axis(axes)
     axes.set(ylabel=f"Brier score saved, {days} days")
     axes.legend(loc="upper left")
     return axes
@@ -1208,12 +1224,14 @@ def replay_all(
     pace: float = 0.0,  # simulated days a second at most; 0 for as fast as it goes
 ) -> list[Life]:
     "Live through several plans, one after the other; what is finished already is only read."
-    lives = []
+    folders = []
     for plan in plans:
         with Replay(base, plan, rules, pool) as replay:
-            folder = replay.run(partial(report, plan), pace).parent
-        lives.append(read_life(folder, read_past(base, plan)))
-    return lives
+            folders.append(replay.run(partial(report, plan), pace).parent)
+        del replay
+        give_back_memory()  # the next life begins with a clean desk
+    past = {task: read_past(base, plan) for task, plan in {plan.task: plan for plan in plans}.items()}
+    return [read_life(folder, past[plan.task]) for folder, plan in zip(folders, plans, strict=True)]
 
 
 def find_files(

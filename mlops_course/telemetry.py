@@ -441,6 +441,8 @@ def caller_alerts(objective: Objective, interval: int) -> list[Alert]:
     quick = f'{{path="/v1/predictions",result="answered",le="{objective.seconds}"}}'
     late = f"1 - sum(rate(mlops_course_request_seconds_bucket{quick}[10m])) / sum(rate(mlops_course_request_seconds_count{ANSWERED}[10m]))"
     enough = f"sum(increase(mlops_course_request_seconds_count{ANSWERED}[10m])) >= 20"
+    posted = 'path="/v1/predictions"'
+    asked, refused = (f"mlops_course_requests_total{{{labels}}}[30m]" for labels in (posted, f'{posted},status="422"'))
     return [
         Alert("ServiceUnreachable", 'up{job="mlops_course"} == 0 or absent(up{job="mlops_course"})', f"{4 * interval}s", "page",
               "Nobody gets an answer, or nobody can tell.", "Ask /health by hand; look at the process and its log; start it again."),
@@ -451,6 +453,8 @@ def caller_alerts(objective: Objective, interval: int) -> list[Alert]:
               "A few requests fail all the time; the budget will not last.", "Group the failures of the log by path, and repair the commonest."),
         Alert("AnswersAreSlow", f"{late} > {1 - objective.quick:.6g} and {enough}", "10m", "ticket",
               f"More answers than promised take longer than {objective.seconds:g} s.", "Compare with traffic, batches and the store's lag; read a slow trace."),
+        Alert("RequestsAreRefused", f"sum(rate({refused})) / sum(rate({asked})) > 0.2 and sum(increase({refused})) >= 20", "10m", "ticket",
+              "Many callers send what the contract does not allow, and get no answer.", "Read a refusal in the log; ask its sender. Did a schema change, theirs or ours?"),
     ]  # fmt: skip
 
 # %% ../nbs/4_monitor/19_telemetry.ipynb #b3c59ee2
