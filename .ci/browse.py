@@ -39,9 +39,13 @@ FLAGS = [
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 HOME, CHAPTERS = "index.html", ("1_foundations/02_requirements.html", "2_build/08_evaluation.html")
 PICTURED = (HOME, *CHAPTERS, "api/requirements.html", "replay/report.html")
-WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? null : [...document.querySelectorAll('body *')]
-  .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'fixed')
-  .slice(0, 2).map(e => e.tagName + '.' + e.className)"""
+# What is wider than the window and stands in no box that scrolls: it makes the page scroll, or is cut off at the edge.
+WIDE = """() => {
+  const boxed = e => e && e.tagName != 'MAIN' && (['auto', 'scroll'].includes(getComputedStyle(e).overflowX) || boxed(e.parentElement));
+  const wide = [...document.querySelectorAll('main *')].filter(e => !e.ownerSVGElement && e.getBoundingClientRect().right > innerWidth + 1);
+  const found = wide.filter(e => !boxed(e)).map(e => `${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`);
+  return document.documentElement.scrollWidth > innerWidth ? ['the page', ...found] : found;
+}"""
 Found = list[str]
 
 
@@ -121,7 +125,7 @@ async def visit(visitor: Visitor, names: "asyncio.Queue[str]", axe: str) -> None
         page, found = await visitor.go(name), Found()
         await page.set_viewport_size(PHONE)
         if wide := await page.evaluate(WIDE):
-            found.append(f"on a phone it scrolls sideways: {', '.join(wide)}")
+            found.append(f"too wide for a phone: {'; '.join(wide[:3])}")
         await page.set_viewport_size(DESKTOP)
         found += await judge(page, axe, name in PICTURED)
         visitor.found += [f"{name}: {fault}" for fault in found]

@@ -104,9 +104,8 @@ def finish(page: Path, cells: list[Cell]) -> list[Cell]:
         source, tags = "".join(cell["source"]), set(cell.get("metadata", {}).get("tags", ()))
         if cell["cell_type"] == "raw":  # Quarto would name the page after its module, smalldocs after its notebook
             source = re.sub(r"^output-file: .*\n", "", source, flags=re.MULTILINE)
-            source = (
-                numbered(source, int(number[0]), kind) if number else re.sub(r"^(title: *['\"]?)Evidence: (.)", capital, source, flags=re.M)
-            )
+            source = re.sub(r"^(title: *['\"]?)Evidence: (.)", lambda found: found[1] + found[2].upper(), source, flags=re.MULTILINE)
+            source = numbered(source, int(number[0]), kind) if number else source
             shown += [{**cell, "source": source}, *launch(page), *beside_title(page)]
         elif cell["cell_type"] == "markdown":
             source = quiz(words(source, page)) if number else source
@@ -140,11 +139,6 @@ def numbered(front: str, number: int, kind: str) -> str:
         front,
         flags=re.M,
     )
-
-
-def capital(found: re.Match[str]) -> str:
-    "A title whose second word becomes the first."
-    return found[1] + found[2].upper()
 
 
 def shown_code(source: str, tags: set[str]) -> str:
@@ -189,8 +183,8 @@ def words(source: str, page: Path) -> str:
         return f'- <span id="{place}"></span>[**{found[1]}**]({up}glossary.ipynb#{place}) – {found[2]}'
 
     head, heading, section = re.split(r"^(## Words\s*)$", source, maxsplit=1, flags=re.MULTILINE)
-    own, rest = re.match(r"(.*?)(?=^## |\Z)(.*)", section, re.MULTILINE | re.DOTALL).groups()  # type: ignore[union-attr]
-    return f"{head}{heading}{WORD.sub(linked, own)}{rest}"
+    own, *rest = re.split(r"^(?=## )", section, maxsplit=1, flags=re.MULTILINE)
+    return f"{head}{heading}{WORD.sub(linked, own)}{''.join(rest)}"
 
 
 def quiz(source: str) -> str:
@@ -199,10 +193,18 @@ def quiz(source: str) -> str:
 
     def choice(found: re.Match[str]) -> str:
         verdict = ("right", "✓", "Right.") if found[2] == "✓" else ("wrong", "✗", "Not quite.")
-        said = f'<b class="{verdict[0]}"><span aria-hidden="true">{verdict[1]}</span> {verdict[2]}</b> {found[3].strip()}'
-        return f'<details class="choice"><summary>{found[1]}</summary><p>{said}</p></details>'
+        said = f'<b class="{verdict[0]}"><span aria-hidden="true">{verdict[1]}</span> {verdict[2]}</b> {inline(found[3].strip())}'
+        return f'<details class="choice"><summary>{inline(found[1])}</summary><p>{said}</p></details>'
 
     return CHOICE.sub(choice, source)
+
+
+def inline(text: str) -> str:
+    "Markdown's code, stress and links as HTML: inside HTML nobody renders them."
+    text = re.sub(r"`([^`]+)`", lambda found: f"<code>{html.escape(html.unescape(found[1]))}</code>", text)
+    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+    text = re.sub(r"(?<![\w*])\*([^*\s](?:[^*]*[^*\s])?)\*(?![\w*])", r"<em>\1</em>", text)
+    return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", r'<a href="\2">\1</a>', text)
 
 
 def anchored(source: str) -> str:
@@ -352,7 +354,7 @@ def mend(page: str, folder: str) -> str:
 # --- what is checked
 
 
-LEFT_OVER = re.compile(r"@(?:fig|tbl|sec)-\w|\[@\w|^:::|\$\$", re.MULTILINE)  # what Quarto reads and others show as it is
+LEFT_OVER = re.compile(r"@(?:fig|tbl|sec)-\w|\[@\w|^:::|\$\$|`|\*\*[A-Za-z]", re.MULTILINE)  # what Quarto reads and others show as it is
 
 
 def text_of(page: str) -> str:
