@@ -366,6 +366,12 @@ def make_plan(
     since = open_bundle(places.out / release.folder, release.bundle).facts["validate_until"]
     last = open_context(places, task, release).span[1]
     end = str(local_days(np.array([last]), zone_of(task))[0] + np.timedelta64(1, "D"))
+    if since >= end:
+        raise BadInput(
+            f"a champion that was judged until {since}, where the data ends",
+            "days after it, to live through",
+            "Train one: mlops-course run.",
+        )
     try:
         wanted = date.fromisoformat(until) if until else date.fromisoformat(end)
     except ValueError as error:
@@ -449,6 +455,7 @@ class ReplayActor(Learner):
         if self.plan.policy == "last-month":
             given["train_from"] = (held_out - timedelta(days=RECENT)).isoformat()
         register_first(self.here, self.record)
+        give_back_memory()  # the kernels that train need it more
         with alone(self.base):
             run, _ = run_pipeline(self.here, given, choice=Choice(start_from="promote"))
         spent = {name: step["seconds"] for name, step in run.steps.items() if step["action"] == "run"}
@@ -963,7 +970,7 @@ def _date_axis(axes: Any) -> None:
     "Dates that do not run into each other."
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(maxticks=9)
+    locator = AutoDateLocator(maxticks=9)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
