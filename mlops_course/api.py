@@ -47,7 +47,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
-from starlette.routing import Match, Route
+from starlette.routing import Match, Mount, Route
 
 from .requirements import Task
 from .service import AT, SLICE, Answer, RequestProblem, Service, give_back_memory, to_prediction
@@ -1023,7 +1023,8 @@ def run_server(
     give_back_memory()
     gc.freeze()  # what was loaded by now stays: the collector need not look through it again and again
     with open_port(host, port) as listening:
-        for what, path in (("app", "/"), ("API", "/docs"), ("health", "/health"), ("ready", "/ready")):
+        pages = {"app": "/"} if any(isinstance(route, Mount) for route in app.routes) else {}
+        for what, path in (pages | {"API": "/docs", "health": "/health", "ready": "/ready"}).items():
             announce(f"{what:7} {address_of(listening)}{path}")
         make_server(app).run(sockets=[listening])
 

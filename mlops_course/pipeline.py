@@ -757,10 +757,11 @@ def _sweep_up(places: Places) -> list[str]:
 @contextmanager
 def open_executor(
     scheduler: str = "",  # address of a Dask scheduler, such as "tcp://10.0.0.5:8786"; empty for this machine
+    at_once: int | None = None,  # steps at the same time on this machine; as many as it has processors, at least two, unless given
 ) -> Iterator[Executor]:
     "What runs the steps: threads of this process, or the workers of a Dask cluster."
     if not scheduler:
-        with ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="step") as executor:
+        with ThreadPoolExecutor(at_once or max(2, os.cpu_count() or 1), thread_name_prefix="step") as executor:
             yield executor
         return
     try:
@@ -883,11 +884,12 @@ def run_pipeline(
     choice: Choice = Choice(),
     scheduler: str = "",  # address of a Dask scheduler; empty for this machine
     report: Report = lambda step, state, seconds: None,
+    at_once: int | None = None,  # steps at the same time on this machine, as `open_executor` takes it
 ) -> tuple[Run, bool]:  # the run, and whether anything was run for it
     "Run the pipeline from the raw data to the gate, and record what happened."
     workshop = prepare(places, given, small, choice)
     run, finished, began = Run(workshop.run, parameters=workshop.parameters), {}, time.monotonic()
-    with lock(places) as dead, open_executor(scheduler) as executor:
+    with lock(places) as dead, open_executor(scheduler, at_once) as executor:
         tracker = LateTracker(places, run.name)
         try:
             for planned, result in execute(workshop, executor, _announcing(report, run, tracker)):

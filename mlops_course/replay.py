@@ -457,7 +457,8 @@ class ReplayActor(Learner):
         register_first(self.here, self.record)
         give_back_memory()  # the kernels that train need it more
         with alone(self.base):
-            run, _ = run_pipeline(self.here, given, choice=Choice(start_from="promote"))
+            # one step at a time: every kernel takes memory, and this process has its own
+            run, _ = run_pipeline(self.here, given, choice=Choice(start_from="promote"), at_once=1)
         spent = {name: step["seconds"] for name, step in run.steps.items() if step["action"] == "run"}
         entry = {"day": until.isoformat(), "seconds": round(time.monotonic() - began, 1), "steps": spent}
         self.seconds.append({**entry, "alone": total_costs(run.steps.values())})
