@@ -91,7 +91,9 @@ def check_chapters() -> None:
     seconds = read_seconds(report)
     print(*(f"{took:6.1f} s  {name}" for name, took in sorted(seconds.items(), key=lambda pair: -pair[1])), sep="\n")
     if slow := [name for name, took in seconds.items() if took > 2 * LONGEST]:  # several run side by side, perhaps on a busy machine
-        sys.exit(f"took much longer than {LONGEST} s: {', '.join(slow)}. Show the idea on less data, or move what is long into nbs/evidence.")
+        sys.exit(
+            f"took much longer than {LONGEST} s: {', '.join(slow)}. Show the idea on less data, or move what is long into nbs/evidence."
+        )
 
 
 LONGEST = 60  # seconds that a chapter may take by itself, from a clean kernel: who opens it wants to run it
