@@ -487,15 +487,25 @@ class EventLog:
 
     def _key(self, rank: np.ndarray, minute: np.ndarray) -> np.ndarray:
         "Place of a group and minute as one number; minutes outside of what happened count as those just before and after it."
-        key: np.ndarray = (rank * self.span + (minute - self.first).clip(-1, self.span - 2) + 1).astype(self.key)
+        step = np.minimum(np.maximum(minute - (self.first - 1), 0), self.span - 1)
+        key: np.ndarray = (rank * self.span + step).astype(self.key)
         return key
+
+    def _rank(self, group: np.ndarray) -> np.ndarray:
+        "The place of each group among those that have events; of any other group, the place of the one that has none."
+        rank = self.groups.searchsorted(group)
+        known: np.ndarray = self.groups.take(rank, mode="clip") == group
+        rank *= known
+        return rank
+
+    def _position(self, rank: np.ndarray, minute: np.ndarray) -> np.ndarray:
+        "As `position`, for groups whose places are known."
+        position: np.ndarray = self.keys.searchsorted(self._key(rank, minute), side="right")
+        return position
 
     def position(self, group: np.ndarray, minute: np.ndarray) -> np.ndarray:
         "How many events belong to smaller groups, or to this group and are not after `minute`."
-        rank = self.groups.searchsorted(group)
-        known = self.groups.take(rank, mode="clip") == group
-        position: np.ndarray = self.keys.searchsorted(self._key(rank, np.where(known, minute, 0)), side="right")
-        return position
+        return self._position(self._rank(group), minute)
 
     def between(
         self,
@@ -504,7 +514,8 @@ class EventLog:
         end: np.ndarray,  # int64, minutes: … and not after this one
     ) -> tuple[np.ndarray, ...]:  # the number of events, then the sum of each amount
         "Count and sums of the events of a group in the stretch (start, end]."
-        first, last = self.position(group, start), self.position(group, end)
+        rank = self._rank(group)
+        first, last = self._position(rank, start), self._position(rank, end)
         return last - first, *(total.take(last, mode="clip") - total.take(first, mode="clip") for total in self.totals)
 
     @classmethod

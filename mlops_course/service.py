@@ -292,6 +292,9 @@ def to_rows(
 
 def _plain(values: np.ndarray) -> list[Any]:
     "A column as plain values; looked through only where something can be missing, and asked first only where that is quicker."
+    if len(values) == 1:
+        value = values.item()
+        return [None if value != value else value]
     plain: list[Any] = values.tolist()
     if values.dtype.kind in "iub" or (len(plain) > 64 and values.dtype.kind == "f" and not np.isnan(values).any()):
         return plain
@@ -379,17 +382,23 @@ class Usual(NamedTuple):
         "What is missing, new or impossible in each row."
         found: list[list[str]] = [[] for _ in matrix]
         zeros = (matrix == 0).astype(np.float32) @ self.members
-        for row, group in np.argwhere(zeros > self.limits).tolist():
+        for row, group in _places(zeros > self.limits):
             count, of = int(zeros[row, group]), int(self.members[:, group].sum())
             found[row].append(f"silent zeros: {count} of {of} numbers from {self.groups[group]} are exactly zero")
-        for row, place in np.argwhere((matrix < self.bounds[0]) | (matrix > self.bounds[1])).tolist():
+        for row, place in _places((matrix < self.bounds[0]) | (matrix > self.bounds[1])):
             low, high = self.spans[place]
             found[row].append(f"out of range: {self.meanings[place]} {matrix[row, place]:g}, seen from {low:g} to {high:g}")
-        for row, place in np.argwhere(np.isnan(matrix) & self.watched).tolist():
+        for row, place in _places(np.isnan(matrix) & self.watched):
             value = features[self.names[place]][row]
             seen = value is not None and value == value
             found[row].append(f"new to the model: {self.meanings[place]} {value}" if seen else f"missing: {self.meanings[place]}")
         return found
+
+
+def _places(true: np.ndarray) -> Iterator[tuple[int, int]]:
+    "Row and column of each true value."
+    rows, columns = true.nonzero()
+    return zip(rows.tolist(), columns.tolist(), strict=True)
 
 # %% ../nbs/3_deploy/15_service.ipynb #6d2787ae
 def usual_inputs(task: Task, bundle: Bundle) -> Usual:
