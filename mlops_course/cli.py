@@ -622,7 +622,7 @@ def learn_command(arguments: argparse.Namespace) -> None:
         print(f"New: {_shown(path)}")
     now = standing(here)
     _print(_standing_table(now))
-    print(f"{now.done} exercises passed, about {now.hours_left:g} hours left.")
+    print(f"Exercises passed: {now.done}; about {now.hours_left:g} hours left.")
     if now.following is not None:
         print(f"Next: exercise {now.following.name}, {now.following.title} (about {now.following.minutes} minutes)")
     if arguments.lab:
@@ -970,8 +970,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     try:
         arguments.function(arguments)
+        sys.stdout.flush()
     except Explained as problem:
         return _complain(str(problem), problem.status)
+    except BrokenPipeError:  # whoever reads has read enough, such as `head`; Python must not write more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as problem:
         where = f" at {problem.filename}" if problem.filename else ""
         return _complain(
