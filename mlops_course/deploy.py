@@ -247,7 +247,7 @@ def serve_champion(
 ) -> None:
     "Serve a task's champion until told to stop, and take over each new champion on the way."
     from mlops_course.api import PAGE_POLICY, make_api, run_server
-    from mlops_course.service import give_back_memory, open_service, watch
+    from mlops_course.service import open_service, watch
 
     if share and (security is None or not security.logins or not app):
         raise BadInput(
@@ -265,7 +265,6 @@ def serve_champion(
         from mlops_course.app import mount_app, open_schedule
 
         mount_app(api, service, open_schedule(places, service), monitor=monitor)
-    give_back_memory()
     try:
         with watch(service, places), made.loop(service) if made.loop else nullcontext():
             if share:
